@@ -1,0 +1,3 @@
+module github.com/doorbell-sync/doorbell/migrations
+
+go 1.26

@@ -1,0 +1,26 @@
+module github.com/doorbell-sync/doorbell/services/gateway
+
+go 1.26.0
+
+require (
+	github.com/doorbell-sync/doorbell/pkg v0.0.0
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
+	github.com/gorilla/websocket v1.5.3
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/caarlos0/env/v11 v11.4.2 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/redis/go-redis/v9 v9.23.0 // indirect
+	github.com/spf13/cobra v1.10.2 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.6 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace github.com/doorbell-sync/doorbell/pkg => ../../pkg
+
+replace github.com/doorbell-sync/doorbell/migrations => ../../migrations

@@ -1,0 +1,23 @@
+module github.com/doorbell-sync/doorbell/tests
+
+go 1.26.0
+
+require (
+	github.com/coder/websocket v1.8.15
+	github.com/doorbell-sync/doorbell/clients/go v0.0.0
+	github.com/doorbell-sync/doorbell/pkg v0.0.0
+)
+
+require (
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
+	go.uber.org/goleak v1.3.0
+)
+
+require github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+
+replace github.com/doorbell-sync/doorbell/pkg => ../pkg
+
+replace github.com/doorbell-sync/doorbell/migrations => ../migrations
+
+replace github.com/doorbell-sync/doorbell/clients/go => ../clients/go
