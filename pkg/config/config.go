@@ -1,0 +1,171 @@
+// Package config reads what an operator says: a YAML file, then DOORBELL_… from the environment, then flags, each over the
+// one before. Defaults run as they are. Unknown keys are refused, and everything that is wrong is reported at once.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/policy"
+)
+
+// EnvPrefix begins the name of every environment variable that counts.
+const EnvPrefix = "DOORBELL_"
+
+// Config is all of it. Its fields are static after Load.
+type Config struct {
+	// Listen is the address that is served on, "host:port".
+	Listen string `yaml:"listen" env:"LISTEN"`
+	// Data is the folder that the embedded mode keeps its database in.
+	Data string `yaml:"data" env:"DATA"`
+	// DatabaseURL is where Postgres is, "postgres://user:password@host/database".
+	DatabaseURL string `yaml:"database_url" env:"DATABASE_URL"`
+	// RedisURL is where Redis is, "redis://host:6379/0".
+	RedisURL string `yaml:"redis_url" env:"REDIS_URL"`
+	// DrainWait is how long a service that is asked to stop goes on serving while it says that it isn't ready, so that
+	// balancers turn away first.
+	DrainWait time.Duration `yaml:"drain_wait" env:"DRAIN_WAIT"`
+	// Origins are the origins of pages, such as "https://app.example.com", that may open sockets, write, and read private
+	// feeds. Pages of the service's own origin may always.
+	Origins []string `yaml:"origins" env:"ORIGINS"`
+	// TrustedProxies are addresses and CIDRs whose X-Forwarded-* headers count.
+	TrustedProxies []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES"`
+	// Keys are the static API keys.
+	Keys []auth.Key `yaml:"keys"`
+	// Default is the policy of namespaces that are not named, and what those that are begin with.
+	Default policy.Namespace `yaml:"default"`
+	// Namespaces are policies by namespace; what one doesn't say is as in Default.
+	Namespaces map[string]policy.Namespace `yaml:"namespaces"`
+}
+
+// Defaults is the configuration when nobody says anything.
+func Defaults() Config {
+	return Config{
+		Listen:    "127.0.0.1:8080",
+		Data:      "doorbell-data",
+		DrainWait: 3 * time.Second,
+		Default:   policy.Default(),
+	}
+}
+
+// Load reads the YAML file at path ("" for none) and the environment (as [os.Environ] gives it) over the defaults. It
+// doesn't validate, because flags may come on top.
+func Load(path string, environ []string) (Config, error) {
+	c := Defaults()
+	if path != "" {
+		if err := c.readFile(path); err != nil {
+			return Config{}, err
+		}
+	}
+	err := env.ParseWithOptions(&c, env.Options{Prefix: EnvPrefix, Environment: env.ToMap(environ)})
+	if err != nil {
+		return Config{}, fmt.Errorf("environment: %w", err)
+	}
+	return c, nil
+}
+
+// Public makes every namespace public, as development does.
+func (c *Config) Public() {
+	c.Default.Public = true
+	for name, n := range c.Namespaces {
+		n.Public = true
+		c.Namespaces[name] = n
+	}
+}
+
+// Policies are the policies of all namespaces.
+func (c *Config) Policies() *policy.Set { return policy.NewSet(c.Default, c.Namespaces) }
+
+// Loopback tells whether Listen is an address of this machine's own only.
+func (c *Config) Loopback() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || (err == nil && addr.IsLoopback())
+}
+
+// Validate joins everything that is wrong.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
+		bad(`listen is %q; allowed: "host:port", such as "127.0.0.1:8080"`, c.Listen)
+	}
+	if !c.Loopback() && len(c.Keys) == 0 {
+		bad("listen is %q, which others can reach: that needs keys; allowed without keys: a loopback address, such as "+
+			`"127.0.0.1:8080"`, c.Listen)
+	}
+	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
+		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
+	}
+	errs = append(errs, checkURL("database_url", c.DatabaseURL, "postgres", "postgresql"))
+	errs = append(errs, checkURL("redis_url", c.RedisURL, "redis", "rediss"))
+	for i, origin := range c.Origins {
+		if err := checkOrigin(origin); err != nil {
+			bad("origins[%d] is %q; %w", i, origin, err)
+		}
+	}
+	for i, proxy := range c.TrustedProxies {
+		_, addrErr := netip.ParseAddr(proxy)
+		_, prefixErr := netip.ParsePrefix(proxy)
+		if addrErr != nil && prefixErr != nil {
+			bad(`trusted_proxies[%d] is %q; allowed: an address or a CIDR, such as "10.0.0.0/8"`, i, proxy)
+		}
+	}
+	if _, err := auth.NewKeys(c.Keys); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, c.Default.Validate("default"))
+	for _, name := range sortedKeys(c.Namespaces) {
+		if _, err := feed.ParseNamespace(name); err != nil {
+			bad("namespaces: %w", err)
+		}
+		errs = append(errs, c.Namespaces[name].Validate("namespaces."+name))
+	}
+	return errors.Join(errs...)
+}
+
+// Need says which of the servers that a service can't do without are not configured.
+func (c *Config) Need(database, redis bool) error {
+	var errs []error
+	if database && c.DatabaseURL == "" {
+		errs = append(errs, errors.New("database_url is empty; give it, or DOORBELL_DATABASE_URL, or --database-url"))
+	}
+	if redis && c.RedisURL == "" {
+		errs = append(errs, errors.New("redis_url is empty; give it, or DOORBELL_REDIS_URL, or --redis-url"))
+	}
+	return errors.Join(errs...)
+}
+
+// checkURL never repeats the URL: it may hold a password.
+func checkURL(field, text string, schemes ...string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+		return fmt.Errorf("%s is not a URL that begins with %s://", field, strings.Join(schemes, ":// or "))
+	}
+	return nil
+}
+
+func checkOrigin(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Scheme+"://"+u.Host != s ||
+		strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") {
+		return errors.New(`allowed: "https://app.example.com" or "https://*.example.com", without a path`)
+	}
+	return nil
+}

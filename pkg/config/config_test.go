@@ -1,0 +1,158 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "doorbell.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestDefaultsRun(t *testing.T) {
+	for name, text := range map[string]string{"no file": "-", "an empty file": "", "comments alone": "# nothing\n"} {
+		path := ""
+		if text != "-" {
+			path = write(t, text)
+		}
+		c, err := Load(path, nil)
+		if err == nil {
+			err = c.Validate()
+		}
+		if err != nil || c.Listen != "127.0.0.1:8080" || c.Default.Public {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
+}
+
+func TestNamespacesBeginWithTheDefault(t *testing.T) {
+	c, err := Load(write(t, `
+listen: 127.0.0.1:9000
+namespaces:
+  prices: {public: true, signal_interval: 500ms, cache: {shared: 2s}}
+  inbox: {max_items: 100}
+default:
+  retention: 48h
+  max_value_bytes: 1024
+`), []string{"DOORBELL_LISTEN=127.0.0.1:9999", "DOORBELL_ORIGINS=https://a.example,https://b.example", "HOME=/"})
+	if err == nil {
+		err = c.Validate()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:9999" {
+		t.Errorf("listen is %q; the environment comes after the file", c.Listen)
+	}
+	if len(c.Origins) != 2 || c.Origins[1] != "https://b.example" {
+		t.Errorf("origins are %q", c.Origins)
+	}
+	prices, inbox, other := c.Policies().For("prices:x"), c.Policies().For("inbox:x"), c.Policies().For("other")
+	if !prices.Public || prices.SignalInterval != 500*time.Millisecond || prices.Cache.Shared != 2*time.Second ||
+		prices.Cache.Pinned != time.Hour || prices.Retention != 48*time.Hour || prices.MaxValueBytes != 1024 {
+		t.Errorf("prices is %+v; want its own over the default", prices)
+	}
+	if inbox.Public || inbox.MaxItems != 100 || other.MaxItems != 0 || other.Retention != 48*time.Hour {
+		t.Errorf("inbox is %+v, others %+v", inbox, other)
+	}
+	c.Public()
+	if !c.Policies().For("inbox:x").Public || !c.Policies().For("other").Public {
+		t.Error("not everything is public in development")
+	}
+}
+
+func TestUnknownKeysAndWrongTypesAreAllReported(t *testing.T) {
+	_, err := Load(write(t, "listn: x\ndefault:\n  publik: true\n  max_items: many\nnamespaces:\n  a: {retension: 1h}\n"), nil)
+	if err == nil {
+		t.Fatal("taken")
+	}
+	for _, want := range []string{"line 1", "listn", "line 3", "publik", "line 4", "many", "line 6", "retension"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "config.") || strings.Contains(err.Error(), "policy.") {
+		t.Errorf("the error speaks of Go types:\n%v", err)
+	}
+}
+
+func TestValidateReportsEverything(t *testing.T) {
+	c := Defaults()
+	c.Listen = "0.0.0.0:80"
+	c.Origins = []string{"app.example.com", "https://*.example.com", "https://a.example/path", "https://a*.example"}
+	c.TrustedProxies = []string{"10.0.0.0/8", "proxy"}
+	c.Default.MaxBatch = 0
+	err := c.Validate()
+	if err == nil {
+		t.Fatal("taken")
+	}
+	for _, want := range []string{"needs keys", "origins[0]", "origins[2]", "origins[3]", "trusted_proxies[1]", "default.max_batch"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+	for _, good := range []string{"origins[1]", "trusted_proxies[0]"} {
+		if strings.Contains(err.Error(), good) {
+			t.Errorf("the error complains of %s:\n%v", good, err)
+		}
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	for listen, want := range map[string]bool{
+		"127.0.0.1:80": true, "[::1]:80": true, "localhost:80": true, "127.9.9.9:1": true,
+		":80": false, "0.0.0.0:80": false, "10.0.0.1:80": false, "example.com:80": false, "x": false,
+	} {
+		c := Config{Listen: listen}
+		if got := c.Loopback(); got != want {
+			t.Errorf("%s is loopback: %v; want %v", listen, got, want)
+		}
+	}
+}
+
+func TestPrintHidesSecretsAndIsReadAgain(t *testing.T) {
+	c, err := Load(write(t, `
+database_url: postgres://me:hunter2@db/doorbell?password=hunter3
+redis_url: redis://:hunter4@cache:6379/0
+keys: [{name: shop, secret: hunter5-hunter5-hunter5, read: ["*"]}]
+namespaces: {prices: {public: true}}
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := c.Print(&b); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "hunter") {
+		t.Errorf("a secret is printed:\n%s", b.String())
+	}
+	again, err := Load(write(t, b.String()), nil)
+	if err != nil {
+		t.Fatalf("what is printed can't be read: %v\n%s", err, b.String())
+	}
+	if !again.Namespaces["prices"].Public || again.Default != c.Default || again.DrainWait != c.DrainWait {
+		t.Errorf("what is printed is not what was read:\n%s", b.String())
+	}
+}
+
+func TestNeed(t *testing.T) {
+	c := Defaults()
+	err := c.Need(true, true)
+	if err == nil || !strings.Contains(err.Error(), "DOORBELL_DATABASE_URL") || !strings.Contains(err.Error(), "DOORBELL_REDIS_URL") {
+		t.Errorf("without servers: %v; want both named", err)
+	}
+	c.DatabaseURL, c.RedisURL = "mysql://me:hunter2@x", "not a url"
+	err = c.Validate()
+	if err == nil || !strings.Contains(err.Error(), "database_url") || !strings.Contains(err.Error(), "redis_url") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("with wrong URLs: %v; want both named and no password", err)
+	}
+}
