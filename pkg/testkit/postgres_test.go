@@ -1,0 +1,52 @@
+//go:build unix
+
+package testkit_test
+
+import (
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/doorbell-sync/doorbell/pkg/testkit"
+)
+
+func TestPostgresMayBeStoppedAndKilled(t *testing.T) {
+	p := testkit.NewPostgres(t, "max_connections=11")
+	if got := p.Exec("SHOW max_connections"); got != "11" {
+		t.Fatalf("max_connections is %s; want what was asked for", got)
+	}
+	p.Exec("CREATE TABLE a (n INT)")
+	for i, end := range []func(){p.Stop, p.Kill, p.Restart} {
+		p.Exec("INSERT INTO a VALUES (1)")
+		end()
+		if i < 2 {
+			if conn, err := net.Dial("tcp4", p.Addr); err == nil {
+				conn.Close()
+				t.Fatalf("way %d of ending it: still there", i)
+			}
+		}
+		p.Start()
+		if got := p.Exec("SELECT count(*) FROM a"); got != string(rune('1'+i)) {
+			t.Fatalf("%s rows after %d inserts and ends", got, i+1)
+		}
+	}
+	// "a" < "B" to people, not to bytes.
+	if got := p.Exec("SELECT x FROM (VALUES ('B'), ('a')) v (x) ORDER BY x"); got != "a\nB" {
+		t.Errorf("the database sorts %q: like bytes, so that nobody notices a missing COLLATE", got)
+	}
+	if got := p.Exec("SHOW fsync"); got != "on" {
+		t.Errorf("fsync is %s", got)
+	}
+}
+
+func TestPostgresIsSharedWithASchemaEach(t *testing.T) {
+	a, b := testkit.Postgres(t), testkit.Postgres(t)
+	if a.Addr != b.Addr || a.Name == b.Name {
+		t.Fatalf("two places: %+v and %+v; want one server and two schemas", a, b)
+	}
+	u, err := url.Parse(a.URL)
+	if err != nil || u.Query().Get("search_path") != a.Name || !strings.HasSuffix(u.Host, a.Addr) {
+		t.Fatalf("the URL is %s, %v", a.URL, err)
+	}
+}
