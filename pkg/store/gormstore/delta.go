@@ -1,0 +1,116 @@
+package gormstore
+
+import (
+	"context"
+
+	"gorm.io/gorm"
+
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/store"
+)
+
+// rowOverhead is what a change costs in an answer beside its key and value: member names, seq, punctuation, in bytes.
+const rowOverhead = 40
+
+// Delta reads the changes beyond q.Since from one database snapshot.
+func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.Delta, error) {
+	var d feed.Delta
+	err := s.inRead(ctx, "delta", func(tx *gorm.DB) error {
+		row, err := findFeed(tx, name)
+		if err != nil {
+			return err
+		}
+		from, err := startOf(row, q)
+		if err != nil {
+			return err
+		}
+		changes, more, err := readChanges(tx, row.ID, from, q)
+		if err != nil {
+			return err
+		}
+		d = feed.Delta{
+			Feed: name, Since: from.since, Cursor: row.head(), More: more,
+			Trimmed: row.Trimmed, Changes: changes, Head: row.head(),
+		}
+		if more {
+			d.Cursor = row.at(changes[len(changes)-1].Seq)
+			if d.Cursor.Seq < from.base {
+				d.Cursor.Base = from.base
+			}
+		}
+		return nil
+	})
+	return d, err
+}
+
+// start is where a delta begins.
+type start struct {
+	since feed.Cursor
+	// base is the head when the walk that this delta belongs to began; 0: a plain delta.
+	base int64
+}
+
+// startOf tells where the delta begins in the feed's history, or a *feed.ResetError.
+func startOf(row feedRow, q store.Query) (start, error) {
+	since := q.Since
+	if q.BareSeq {
+		since = row.at(q.Since.Seq)
+	}
+	reset := func(reason feed.ResetReason) (start, error) {
+		return start{}, &feed.ResetError{Reason: reason, Head: row.head()}
+	}
+	switch {
+	case since.IsZero():
+		return start{base: row.Head}, nil
+	case since.Epoch > feed.Epoch(row.Epoch):
+		return reset(feed.ResetAhead)
+	case since.Epoch != feed.Epoch(row.Epoch):
+		return reset(feed.ResetEpoch)
+	case since.Seq > row.Head || since.Base > row.Head:
+		return reset(feed.ResetAhead)
+	case since.Seq == 0 && !since.Walk():
+		// A reader that has nothing needs no tombstones, purged or not.
+		return start{since: since, base: row.Head}, nil
+	case since.Seq < since.Base:
+		// The walk's own test: what was deleted before it began was never given out. Testing seq would make a feed
+		// whose oldest live items lie below the floor impossible to load.
+		if since.Base < row.Floor {
+			return reset(feed.ResetFloor)
+		}
+		return start{since: since, base: since.Base}, nil
+	case since.Seq < row.Floor:
+		return reset(feed.ResetFloor)
+	}
+	return start{since: since}, nil
+}
+
+// readChanges reads rows until one of q's bounds is reached, and tells whether there are more.
+func readChanges(tx *gorm.DB, feedID int64, from start, q store.Query) (changes []feed.Change, more bool, err error) {
+	const columns = "key, seq, deleted, value"
+	rows, err := tx.Raw(
+		"SELECT "+columns+" FROM items WHERE feed_id = @feed AND NOT deleted AND seq > @live"+
+			" UNION ALL "+
+			"SELECT "+columns+" FROM items WHERE feed_id = @feed AND deleted AND seq > @dead"+
+			" ORDER BY seq LIMIT @limit",
+		map[string]any{
+			"feed": feedID, "live": from.since.Seq, "dead": max(from.since.Seq, from.base), "limit": q.Limit + 1,
+		}).Rows()
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = rows.Close() }() // its error is Err's
+	size := 0
+	for rows.Next() {
+		var c feed.Change
+		if err := rows.Scan(&c.Key, &c.Seq, &c.Deleted, &c.Value); err != nil {
+			return nil, false, err
+		}
+		size += len(c.Key) + len(c.Value) + rowOverhead
+		if len(changes) == q.Limit || (len(changes) > 0 && size > q.MaxBytes) {
+			more = true
+			break
+		}
+		changes = append(changes, c)
+	}
+	return changes, more, rows.Err()
+}
