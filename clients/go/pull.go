@@ -1,0 +1,283 @@
+package doorbell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+)
+
+const (
+	// readTimeout bounds one read of a follower. The server itself waits 2 s at most.
+	readTimeout = time.Minute
+
+	resetLoop   = 3 // so many resets
+	resetWithin = 10 * time.Second
+	resetRest   = 15 * time.Second // and up to twice that
+)
+
+// catchUp reads until there is no more. Failures that time may cure are noted for the next wait; an error is final.
+func (f *follower) catchUp(ctx context.Context) error {
+	now := f.box.take()
+	polled := now.mode() == Polling
+	if !f.told && !f.resetting && now.link == linkUp && !now.unknown && now.head == f.have {
+		return f.caughtUp(ctx) // already there, nothing to read
+	}
+	if !f.have.isZero() && now.head.epoch > f.have.epoch {
+		f.startOver(now.head) // no delta leads there, so ask for none
+		if time.Now().Before(f.notBefore) {
+			return nil
+		}
+	}
+	// One URL for everyone who was signalled this head and is where this follower is. Without a newer head, the answer is
+	// whatever there is.
+	target := f.floor
+	if now.head.compare(f.have) > 0 && now.head.compare(target) > 0 {
+		target = now.head
+	}
+	for {
+		page, after, err := f.read(ctx, target)
+		if err != nil {
+			return f.failed(ctx, err, target, now)
+		}
+		f.succeeded(polled, page != nil && page.Cursor != f.have.text, after)
+		if page == nil { // 304
+			return nil
+		}
+		if err := f.give(ctx, page); err != nil {
+			return err
+		}
+		if !page.More {
+			return nil
+		}
+		if f.box.view().fatal != nil {
+			return nil // wait gives it
+		}
+	}
+}
+
+// read gets the next page and checks that it fits. A page of nil means that nothing has changed.
+func (f *follower) read(ctx context.Context, target cursor) (*Page, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	o := ReadOptions{AtLeast: target.text, Limit: f.opts.Limit}
+	path, err := pageURL(f.feed, f.have.text, o)
+	if err != nil {
+		return nil, 0, err
+	}
+	etag := ""
+	if target.isZero() && !f.have.isZero() && path == f.etagPath {
+		etag = f.etag
+	}
+	page, header, err := f.page(ctx, o, etag)
+	if err != nil {
+		return nil, 0, err
+	}
+	after := pollAfter(header)
+	if page == nil {
+		return nil, after, nil
+	}
+	if err := f.fits(page, target); err != nil {
+		return nil, 0, fmt.Errorf("doorbell: GET %s: %w", path, err)
+	}
+	f.etagPath, f.etag = path, header.Get("ETag")
+	return page, after, nil
+}
+
+// page is Client.page, and keeps OnStatus informed while the answer is on its way.
+func (f *follower) page(ctx context.Context, o ReadOptions, etag string) (page *Page, header http.Header, err error) {
+	since, done := f.have.text, make(chan struct{})
+	go func() {
+		defer close(done)
+		page, header, err = f.client.page(ctx, f.feed, since, o, etag)
+	}()
+	for {
+		select {
+		case <-done:
+			return page, header, err
+		case <-f.box.wake: // wait looks at the box whether or not there is a token
+			f.report(f.box.view())
+		}
+	}
+}
+
+// fits tells why a page must not be applied where the follower is: some cache gave another's, or an old one.
+func (f *follower) fits(page *Page, target cursor) error {
+	to, err := parseCursor(page.Cursor)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.have.isZero() && page.Since != "":
+		return fmt.Errorf("asked for a snapshot, got a delta since %s", page.Since)
+	case !f.have.isZero() && page.Since != f.have.text:
+		return fmt.Errorf("asked for the delta since %s, got one since %q", f.have.text, page.Since)
+	case !f.have.isZero() && (to.epoch != f.have.epoch || to.seq < f.have.seq):
+		return fmt.Errorf("the delta since %s ends at %s", f.have.text, page.Cursor)
+	case page.More && page.Cursor == f.have.text:
+		return fmt.Errorf("the page after %s leads nowhere", page.Cursor)
+	case (f.have.isZero() || !page.More) && !to.covers(target):
+		return fmt.Errorf("asked for %s at least, got %s", target.text, page.Cursor)
+	}
+	return nil
+}
+
+// give hands a page to the consumer.
+func (f *follower) give(ctx context.Context, page *Page) error {
+	if f.resetting {
+		f.resetting, f.trimmed = false, 0
+		f.told = false // a CaughtUp is owed
+		if err := f.emit(ctx, Event{Kind: Reset}); err != nil {
+			return err
+		}
+	}
+	if page.Trimmed > f.trimmed {
+		f.trimmed = page.Trimmed
+		if err := f.emit(ctx, Event{Kind: Trimmed, Trimmed: page.Trimmed, Cursor: f.have.text}); err != nil {
+			return err
+		}
+	}
+	moved := page.Cursor != f.have.text
+	for i, ch := range page.Changes {
+		e := Event{Kind: Changed, Change: ch, Cursor: f.have.text}
+		if i == len(page.Changes)-1 {
+			e.Cursor = page.Cursor
+		}
+		if err := f.emit(ctx, e); err != nil {
+			return err
+		}
+	}
+	f.have, _ = parseCursor(page.Cursor) // fits has parsed it
+	f.floor = cursor{}
+	f.box.setHave(f.have)
+	if !page.More && (moved || !f.told) {
+		return f.caughtUp(ctx)
+	}
+	return nil
+}
+
+func (f *follower) caughtUp(ctx context.Context) error {
+	f.told = true
+	return f.emit(ctx, Event{Kind: CaughtUp, Cursor: f.have.text})
+}
+
+func (f *follower) emit(ctx context.Context, e Event) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !f.yield(e) {
+		return errLeft
+	}
+	return nil
+}
+
+func (f *follower) succeeded(polled, news bool, after time.Duration) {
+	f.problem, f.retryAt = nil, time.Time{}
+	f.retry.reset()
+	if polled || after > 0 {
+		f.poll.answered(news, after)
+	}
+	f.pollAt = time.Time{}
+	if polled {
+		f.pollAt = time.Now().Add(f.poll.next())
+	}
+}
+
+// failed plans what to do about a failed read; it gives the error back when nothing can be done.
+func (f *follower) failed(ctx context.Context, err error, target cursor, now signals) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	polled := now.mode() == Polling
+	exists := now.link == linkUp && !now.head.isZero() // so the gateway says
+	p, _ := errors.AsType[*Problem](err)
+	switch {
+	case p == nil:
+	case p.Status == http.StatusGone:
+		f.succeeded(polled, true, 0) // an answer, and no failure
+		f.reset(p)
+		return nil
+	case p.Code == "no_feed" && target.isZero() && !exists:
+		f.succeeded(polled, false, 0)
+		return f.gone(ctx)
+	case p.Code == "no_feed": // a replica or a cache that is behind, or a reset's word that doesn't hold
+		f.floor = cursor{}
+	case isFinal(p):
+		return err
+	}
+	f.problem = err
+	f.failures++
+	f.pollAt = time.Time{}
+	delay := f.retry.next()
+	if polled {
+		f.poll.failed()
+		delay = f.poll.next()
+	}
+	if p != nil && p.RetryAfter > 0 {
+		delay = p.RetryAfter + random(p.RetryAfter/2)
+		f.notBefore = time.Now().Add(p.RetryAfter)
+	}
+	f.retryAt = time.Now().Add(delay)
+	return nil
+}
+
+// isFinal tells whether the same request can't ever succeed: the key may not, or Doorbell itself (some proxy's
+// page has no code) finds the request wrong.
+func isFinal(p *Problem) bool {
+	switch p.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return true
+	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return p.Status/100 == 4 && p.Code != ""
+}
+
+// gone: the feed doesn't exist, which is the same as being empty.
+func (f *follower) gone(ctx context.Context) error {
+	if f.have.isZero() && !f.resetting {
+		if f.told {
+			return nil
+		}
+		return f.caughtUp(ctx)
+	}
+	f.have, f.resetting, f.trimmed = cursor{}, false, 0
+	f.box.setHave(f.have)
+	if err := f.emit(ctx, Event{Kind: Reset}); err != nil {
+		return err
+	}
+	return f.caughtUp(ctx)
+}
+
+// reset takes a 410: there is no way on from here.
+func (f *follower) reset(p *Problem) {
+	var floor cursor
+	if u, err := url.Parse(p.Snapshot); err == nil {
+		if c, err := parseCursor(u.Query().Get("at_least")); err == nil && !c.isZero() {
+			f.box.refute(f.have, c)
+			floor = c
+		}
+	}
+	f.startOver(floor)
+	f.retryAt = time.Now()
+}
+
+// startOver goes back to the beginning. The Reset is given together with the snapshot, so that a consumer keeps what
+// it has until there is something better.
+func (f *follower) startOver(floor cursor) {
+	f.have, f.floor, f.resetting = cursor{}, floor, true
+	f.box.setHave(f.have)
+	now := time.Now()
+	f.resets = append(f.resets, now)
+	f.resets = slices.DeleteFunc(f.resets, func(t time.Time) bool { return now.Sub(t) > resetWithin })
+	if len(f.resets) >= resetLoop {
+		f.resets = nil
+		f.problem = ErrResetLoop
+		f.failures++
+		f.notBefore = now.Add(resetRest + random(resetRest))
+		f.retryAt = f.notBefore
+	}
+}
