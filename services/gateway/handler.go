@@ -1,0 +1,94 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/doorbell-sync/doorbell/pkg/problem"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
+)
+
+// Path is where signals are.
+const Path = "/v1/signals"
+
+// bearer marks the subprotocol that carries a token: browsers can set no header.
+const bearer = "bearer."
+
+// retryAfter is what clients are told who come while the gateway stops, in seconds.
+const retryAfter = 1
+
+// Handler serves [Path]. A foreign origin and a gateway that stops are refused with a problem; whatever else there is
+// to refuse is said by a close code, which browsers can see.
+//
+// Connections outlive their requests, so they don't end with the http.Server: Close does that.
+func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.handle) }
+
+func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path != Path:
+		problem.Write(w, problem.New(http.StatusNotFound, "not_found", "there is nothing here; signals are at "+Path))
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", http.MethodGet)
+		problem.Write(w, problem.New(http.StatusMethodNotAllowed, "method_not_allowed", "allowed: GET"))
+	case !wsconn.IsUpgrade(r):
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		problem.Write(w, problem.New(http.StatusUpgradeRequired, "upgrade_required", "signals come over a WebSocket"))
+	default:
+		g.upgrade(w, r)
+	}
+}
+
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
+	if from, ok := g.origins.allow(r); !ok {
+		g.log.Warn("origin refused; if it is yours, add it to the allowed origins",
+			"origin", clip(from), "host", clip(r.Host), "remote", r.RemoteAddr)
+		problem.Write(w, problem.New(http.StatusForbidden, "origin_not_allowed", "pages of this origin may not connect"))
+		return
+	}
+	if !g.admit() {
+		p := problem.New(http.StatusServiceUnavailable, "draining", "this node stops; come back")
+		p.RetryAfter = retryAfter
+		problem.Write(w, p)
+		return
+	}
+	token := tokenOf(r)
+	id := newSessionID()
+	log := g.log.With("session", id, "remote", r.RemoteAddr)
+	upgraded := false
+	defer func() {
+		if !upgraded { // refused, or a panic on the way
+			g.serving.Done()
+		}
+	}()
+	c, err := wsconn.Upgrade(w, r, &g.sockets, log)
+	if err != nil {
+		log.Debug("not upgraded", "err", err)
+		return
+	}
+	upgraded = true
+	// On a goroutine of its own, so that the request and the server's buffers are let go of.
+	go g.serve(c, log, id, token)
+}
+
+// tokenOf finds the token that came with the request; "" for none.
+func tokenOf(r *http.Request) string {
+	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "bearer") {
+		return strings.TrimSpace(token)
+	}
+	offered := wsconn.Offered(r)
+	if i := slices.IndexFunc(offered, func(s string) bool { return strings.HasPrefix(s, bearer) }); i >= 0 {
+		return offered[i][len(bearer):]
+	}
+	return ""
+}
+
+// clip keeps what a stranger sent from filling the log.
+func clip(s string) string {
+	const most = 200
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

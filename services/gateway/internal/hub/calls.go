@@ -1,0 +1,228 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+)
+
+// attachLocked adds f to its feed's entry, and gives the entry.
+func (h *Hub) attachLocked(name feed.Name, f *follow) *entry {
+	e := h.feeds[name]
+	if e == nil {
+		e = &entry{name: name, follows: make(map[*follow]struct{}, 1)}
+		h.feeds[name] = e
+		h.wanted[e] = struct{}{}
+	}
+	e.follows[f] = struct{}{}
+	if e.idle != nil {
+		h.idle.Remove(e.idle)
+		e.idle = nil
+	}
+	if e.phase == leaving { // the Unfollow has not begun, so nothing was missed
+		delete(h.leaving, e)
+		e.phase = live
+	}
+	return e
+}
+
+// detachLocked takes f from its entry. The last one out leaves the feed to linger, so that clients who reconnect
+// don't thrash the bus.
+func (h *Hub) detachLocked(f *follow) {
+	e := f.entry
+	delete(e.follows, f)
+	if len(e.follows) > 0 {
+		return
+	}
+	switch e.phase {
+	case wanted:
+		delete(h.wanted, e)
+		h.forgetLocked(e)
+	case retrying:
+		delete(h.retrying, e)
+		h.forgetLocked(e)
+	case live:
+		h.lingerLocked(e)
+	case following, leaving, unfollowing: // the call's end decides
+	}
+}
+
+// forgetLocked drops an entry that the bus doesn't follow. Who still waits for it asked before it left.
+func (h *Hub) forgetLocked(e *entry) {
+	delete(h.feeds, e.name)
+	e.settleLocked()
+}
+
+func (e *entry) settleLocked() {
+	for _, a := range e.waiters {
+		a.client.settle(a)
+	}
+	e.waiters = nil
+}
+
+func (h *Hub) lingerLocked(e *entry) {
+	e.idleAt = time.Now()
+	e.idle = h.idle.PushBack(e)
+	if h.idle.Len() > maxIdle {
+		h.leaveLocked(h.idle.Front().Value.(*entry))
+		h.dispatchLocked()
+	}
+	if h.idleTimer == nil && !h.closed {
+		h.idleTimer = time.AfterFunc(h.opt.Linger, h.sweepIdle)
+	}
+}
+
+func (h *Hub) leaveLocked(e *entry) {
+	h.idle.Remove(e.idle)
+	e.idle = nil
+	e.phase = leaving
+	h.leaving[e] = struct{}{}
+}
+
+func (h *Hub) sweepIdle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.idleTimer = nil
+	if h.closed {
+		return
+	}
+	for front := h.idle.Front(); front != nil; front = h.idle.Front() {
+		e := front.Value.(*entry)
+		if left := h.opt.Linger - time.Since(e.idleAt); left > 0 {
+			h.idleTimer = time.AfterFunc(left, h.sweepIdle)
+			break
+		}
+		h.leaveLocked(e)
+	}
+	h.dispatchLocked()
+}
+
+// dispatchLocked starts calls to the bus. On a quiet hub each command's feeds go at once, in one call; on a busy one
+// what comes meanwhile shares the next call.
+func (h *Hub) dispatchLocked() {
+	for h.underWay < maxCalls && !h.closed && len(h.wanted)+len(h.leaving) > 0 {
+		if batch := take(h.wanted, following); len(batch) > 0 {
+			h.startLocked(func() { h.follow(batch) })
+		}
+		if batch := take(h.leaving, unfollowing); len(batch) > 0 {
+			h.startLocked(func() { h.unfollow(batch) })
+		}
+	}
+}
+
+func take(set map[*entry]struct{}, next phase) []*entry {
+	batch := make([]*entry, 0, min(len(set), maxBatch))
+	for e := range set {
+		if len(batch) == maxBatch {
+			break
+		}
+		delete(set, e)
+		e.phase = next
+		batch = append(batch, e)
+	}
+	return batch
+}
+
+func (h *Hub) startLocked(call func()) {
+	h.underWay++
+	h.calls.Go(call)
+}
+
+func names(batch []*entry) []feed.Name {
+	n := make([]feed.Name, len(batch))
+	for i, e := range batch {
+		n[i] = e.name
+	}
+	return n
+}
+
+func (h *Hub) follow(batch []*entry) {
+	ctx, cancel := context.WithTimeout(h.ctx, h.opt.FollowTimeout)
+	heads, err := h.sub.Follow(ctx, names(batch)...)
+	cancel()
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.underWay--
+	if err != nil {
+		h.refusedLocked(batch, err)
+	} else {
+		h.retryPause = 0
+		for i, e := range batch {
+			h.becameLiveLocked(e, heads[i])
+		}
+	}
+	h.dispatchLocked()
+}
+
+func (h *Hub) becameLiveLocked(e *entry, head bus.Head) {
+	e.phase = live
+	if head.Newer(e.head) { // a signal may have been faster
+		e.head = head
+	}
+	e.tellLocked()
+	e.settleLocked()
+	if len(e.follows) == 0 {
+		h.lingerLocked(e)
+	}
+}
+
+// refusedLocked lets who waits for the feeds know that their heads are not known, and tries again later.
+func (h *Hub) refusedLocked(batch []*entry, err error) {
+	if !errors.Is(err, context.Canceled) {
+		h.opt.Logger.Warn("feeds can't be followed right now", "feeds", len(batch), "err", err)
+	}
+	for _, e := range batch {
+		if len(e.follows) == 0 {
+			h.forgetLocked(e)
+			continue
+		}
+		e.phase = retrying
+		h.retrying[e] = struct{}{}
+		e.settleLocked()
+	}
+	if h.retryTimer == nil && len(h.retrying) > 0 && !h.closed {
+		h.retryPause = min(max(2*h.retryPause, h.opt.RetryMin), h.opt.RetryMax)
+		h.retryTimer = time.AfterFunc(h.retryPause, h.retry)
+	}
+}
+
+func (h *Hub) retry() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.retryLocked()
+}
+
+func (h *Hub) retryLocked() {
+	if h.retryTimer != nil {
+		h.retryTimer.Stop()
+		h.retryTimer = nil
+	}
+	for e := range h.retrying {
+		delete(h.retrying, e)
+		e.phase = wanted
+		h.wanted[e] = struct{}{}
+	}
+	h.dispatchLocked()
+}
+
+func (h *Hub) unfollow(batch []*entry) {
+	h.sub.Unfollow(names(batch)...)
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.underWay--
+	for _, e := range batch {
+		if len(e.follows) == 0 {
+			h.forgetLocked(e)
+			continue
+		}
+		// Wanted again meanwhile. What the bus said in between may have been missed; Follow reads the head anew.
+		e.phase = wanted
+		h.wanted[e] = struct{}{}
+	}
+	h.dispatchLocked()
+}

@@ -1,0 +1,204 @@
+package hub
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+)
+
+// ErrClosed says that the hub or the client has been closed.
+var ErrClosed = errors.New("the hub is closed")
+
+// ErrTooManyFeeds says that a client would follow more feeds than it may.
+var ErrTooManyFeeds = errors.New("too many feeds")
+
+// Options is how a hub works. All of it is static.
+type Options struct {
+	Bus    bus.Bus
+	Logger *slog.Logger
+	// MaxFeeds is how many feeds one client may follow.
+	MaxFeeds int
+	// FollowTimeout is how long one call to the bus may take before its feeds are answered as not known and tried again.
+	FollowTimeout time.Duration
+	// RetryMin and RetryMax bound the pause before feeds that the bus refused are tried again; it doubles in between.
+	RetryMin, RetryMax time.Duration
+	// Linger is how long a feed is still followed after its last client has left.
+	Linger time.Duration
+}
+
+const (
+	maxBatch = 1000   // feeds in one call to the bus
+	maxCalls = 16     // calls to the bus at a time
+	maxIdle  = 10_000 // feeds that linger; beyond it the one that has lingered longest goes
+)
+
+// Hub is one ear on the bus for all clients of this process. It is safe for concurrent use.
+type Hub struct {
+	// Static after New.
+	opt    Options
+	sub    bus.Subscription
+	ctx    context.Context // of the calls to the bus
+	cancel context.CancelFunc
+	calls  sync.WaitGroup
+
+	mu sync.Mutex
+	// Guarded by mu.
+	feeds      map[feed.Name]*entry
+	clients    map[*Client]struct{}
+	alive      bool // whether the bus is
+	aliveKnown bool // whether the bus itself has said so
+	closed     bool
+	// Guarded by mu: what is to be said to the bus. Each set holds the entries of the phase of its name.
+	wanted, retrying, leaving map[*entry]struct{}
+	underWay                  int
+	retryPause                time.Duration
+	retryTimer                *time.Timer // nil: not running
+	idle                      list.List   // of *entry, live and without clients, the longest first
+	idleTimer                 *time.Timer // nil: not running
+}
+
+// entry is a feed that somebody follows, or did until a moment ago. All of it is guarded by Hub.mu.
+type entry struct {
+	name    feed.Name
+	phase   phase
+	head    bus.Head // the newest that the bus has told; told on only while live
+	follows map[*follow]struct{}
+	waiters []*answer     // what waits for this feed to be live
+	idle    *list.Element // in Hub.idle, when live without clients
+	idleAt  time.Time
+}
+
+type phase uint8
+
+const (
+	wanted phase = iota
+	following
+	live
+	retrying
+	leaving
+	unfollowing
+)
+
+// New makes a hub that listens to the bus.
+func New(opt Options) (*Hub, error) {
+	h := &Hub{
+		opt:      opt,
+		feeds:    make(map[feed.Name]*entry),
+		clients:  make(map[*Client]struct{}),
+		wanted:   make(map[*entry]struct{}),
+		retrying: make(map[*entry]struct{}),
+		leaving:  make(map[*entry]struct{}),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	sub, err := opt.Bus.Subscribe((*follower)(h))
+	if err != nil {
+		h.cancel()
+		return nil, fmt.Errorf("listen to the bus: %w", err)
+	}
+	h.sub = sub
+	alive := opt.Bus.Alive()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.aliveKnown { // a change that came meanwhile is newer than what was asked
+		h.alive = alive
+	}
+	return h, nil
+}
+
+// Close ends following. Clients are not told anything more. Closing twice is fine.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	h.closed = true
+	for _, timer := range []*time.Timer{h.retryTimer, h.idleTimer} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	h.mu.Unlock()
+	h.cancel()
+	h.calls.Wait()
+	h.sub.Close()
+}
+
+// Stats is how much a hub holds right now.
+type Stats struct {
+	Clients int
+	Feeds   int // followed on the bus, or about to be
+	Alive   bool
+}
+
+// Stats counts.
+func (h *Hub) Stats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Stats{Clients: len(h.clients), Feeds: len(h.feeds), Alive: h.alive}
+}
+
+// follower is the hub as the bus sees it.
+type follower Hub
+
+var _ bus.Follower = (*follower)(nil)
+
+// Signal hands a newer head on to whoever follows the feed.
+func (f *follower) Signal(name feed.Name, head bus.Head) {
+	h := (*Hub)(f)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.feeds[name]
+	if e == nil || !head.Newer(e.head) {
+		return
+	}
+	e.head = head
+	e.tellLocked()
+}
+
+// Alive tells every client that the bus was lost, or is back.
+func (f *follower) Alive(alive bool) {
+	h := (*Hub)(f)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.aliveKnown = true
+	if h.alive == alive || h.closed {
+		return
+	}
+	h.alive = alive
+	level, what := slog.LevelWarn, "the bus is lost; clients poll until it is back"
+	if alive {
+		level, what = slog.LevelInfo, "the bus is back"
+	}
+	h.opt.Logger.Log(h.ctx, level, what, "clients", len(h.clients), "feeds", len(h.feeds))
+	if alive {
+		// Who subscribed meanwhile was told null, whatever the head.
+		for _, e := range h.feeds {
+			e.tellLocked()
+		}
+		h.retryLocked()
+	}
+	for c := range h.clients {
+		c.setAlive(alive)
+	}
+}
+
+// tellLocked marks the feed's head for its clients. While the subscription isn't live the head could be overtaken
+// unheard, so it isn't told.
+func (e *entry) tellLocked() {
+	if !e.listening() {
+		return
+	}
+	for f := range e.follows {
+		f.client.mark(f, e.head)
+	}
+}
+
+// listening tells whether the bus subscription is live.
+func (e *entry) listening() bool { return e.phase == live || e.phase == leaving }
+
+// MaxFeeds is how many feeds one client may follow.
+func (h *Hub) MaxFeeds() int { return h.opt.MaxFeeds }

@@ -1,0 +1,147 @@
+// Package session is the dialogue with one client: its commands in their order, who it is, what it may follow, and
+// what it is told. It knows neither sockets nor HTTP; whatever carries it calls
+//
+//	Open, then Receive for each message that comes in, Next for what goes out, Close
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/policy"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
+)
+
+// MaxMalformed is how many malformed messages in a row end a session.
+const MaxMalformed = 10
+
+// Options is what all sessions share. All of it is static.
+type Options struct {
+	Hub      *hub.Hub
+	Policies *policy.Set
+	Auth     auth.Authenticator // nil: no token is valid
+	Logger   *slog.Logger
+	// PingMillis is how often the transport pings, as it is told to the client.
+	PingMillis int64
+}
+
+// Session is one client's. Open and Receive come from one goroutine, Next from one that may be another, Close from any.
+type Session struct {
+	// Static after New.
+	opt    *Options
+	id     string
+	client *hub.Client
+
+	// Owned by the receiving goroutine.
+	token     string          // that came with the handshake; gone after Open
+	principal *auth.Principal // nil: nobody
+	malformed int             // messages in a row
+
+	// Owned by the sending goroutine.
+	greeted bool
+
+	// opened is closed once there is anything to say: nothing comes before hello, and no hello before the token is
+	// known to be good.
+	opened chan struct{}
+	once   sync.Once
+	wake   func()
+}
+
+// New makes a session. id is for logs, here and at the client's; token is the one that came with the handshake, "" for
+// none. wake is called when Next has something new to say, and must not block.
+func New(opt *Options, id, token string, wake func()) (*Session, error) {
+	client, err := opt.Hub.NewClient(wake)
+	if err != nil {
+		return nil, err
+	}
+	return &Session{opt: opt, id: id, token: token, client: client, wake: wake, opened: make(chan struct{})}, nil
+}
+
+// Open weighs the token. A [*wire.Close] says that the session ends here.
+func (s *Session) Open(ctx context.Context) error {
+	token := s.token
+	s.token = ""
+	if token != "" {
+		principal, err := s.authenticate(ctx, token)
+		if err != nil {
+			return err
+		}
+		s.principal = principal
+	}
+	s.once.Do(func() { close(s.opened) })
+	s.wake()
+	return nil
+}
+
+// Close frees whatever the session holds, and Receive where it waits. Closing twice is fine.
+func (s *Session) Close() { s.client.Close() }
+
+// Receive carries out one message. It waits while the client has not taken in enough of its answers, so that a client
+// who never reads is not read from; it does not wait for the bus. A [*wire.Close] says that the session ends here.
+func (s *Session) Receive(ctx context.Context, message []byte, binary bool) error {
+	if !s.client.WaitRoom() {
+		return hub.ErrClosed
+	}
+	if binary {
+		return s.bad(nil, wire.Errorf(wire.BadCommand, "the message is binary; allowed: text"))
+	}
+	cmd, err := wire.Parse(message)
+	if wrong := (*wire.Error)(nil); errors.As(err, &wrong) {
+		return s.bad(cmd.ID, wrong)
+	}
+	s.malformed = 0
+	switch cmd.Verb {
+	case wire.Subscribe:
+		s.subscribe(cmd)
+	case wire.Unsubscribe:
+		s.client.Unsubscribe(cmd.Feeds)
+		if cmd.ID != nil {
+			s.client.Answer(unsubscribed{cmd.ID, cmd.Feeds}, len(cmd.Feeds), false)
+		}
+	case wire.Auth:
+		return s.auth(ctx, cmd)
+	case wire.Ping:
+		s.client.Answer(pong{cmd.ID, cmd.Ping}, 0, true)
+	}
+	return nil
+}
+
+// bad answers what is not a command. Whoever goes on like this is no client of ours.
+func (s *Session) bad(id []byte, e *wire.Error) error {
+	s.refuse(id, e)
+	if e.Code != wire.BadCommand {
+		s.malformed = 0
+		return nil
+	}
+	if s.malformed++; s.malformed >= MaxMalformed {
+		return &wire.Close{Code: wire.CloseMalformed, Reason: "too many malformed commands in a row"}
+	}
+	return nil
+}
+
+func (s *Session) refuse(id []byte, e *wire.Error) { s.client.Answer(refused{id, e}, 0, false) }
+
+func (s *Session) subscribe(cmd wire.Command) {
+	allowed, denied := cmd.Feeds[:0], []feed.Name(nil)
+	for _, name := range cmd.Feeds {
+		if s.mayRead(s.principal, name) {
+			allowed = append(allowed, name)
+		} else {
+			denied = append(denied, name)
+		}
+	}
+	err := s.client.Subscribe(allowed, subscribed{cmd.ID, denied}, len(denied))
+	if errors.Is(err, hub.ErrTooManyFeeds) {
+		s.refuse(cmd.ID, wire.Errorf(wire.TooManyFeeds,
+			"the connection would follow more than %d feeds; allowed: up to %d a connection", s.opt.Hub.MaxFeeds(), s.opt.Hub.MaxFeeds()))
+	}
+}
+
+func (s *Session) mayRead(who *auth.Principal, name feed.Name) bool {
+	return s.opt.Policies.For(name).Public || who.May(auth.Read, name)
+}

@@ -1,0 +1,74 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
+)
+
+const (
+	// authTimeout is how long a token may take to be weighed.
+	authTimeout = 10 * time.Second
+	// maxDenied is how many feeds one message says are denied.
+	maxDenied = 400
+)
+
+// authenticate tells whose token it is. The error is a [*wire.Close] for a token that is not valid; others mean that
+// nobody can tell right now.
+func (s *Session) authenticate(ctx context.Context, token string) (*auth.Principal, error) {
+	invalid := &wire.Close{Code: wire.CloseToken, Reason: auth.ErrInvalid.Error()}
+	if s.opt.Auth == nil {
+		return nil, invalid
+	}
+	ctx, cancel := context.WithTimeout(ctx, authTimeout)
+	defer cancel()
+	principal, err := s.opt.Auth.Authenticate(ctx, token)
+	switch {
+	case errors.Is(err, auth.ErrInvalid):
+		return nil, invalid
+	case err != nil:
+		s.opt.Logger.Error("a token can't be weighed", "session", s.id, "err", err)
+		return nil, err
+	}
+	return principal, nil
+}
+
+// auth takes another token of the same subject, or the first one. What it no longer allows is denied and unsubscribed.
+func (s *Session) auth(ctx context.Context, cmd wire.Command) error {
+	principal, err := s.authenticate(ctx, cmd.Token)
+	if invalid := (*wire.Close)(nil); errors.As(err, &invalid) {
+		return invalid
+	}
+	if err != nil {
+		s.refuse(cmd.ID, wire.Errorf(wire.Unavailable, "the token can't be weighed right now; the one before still holds"))
+		return nil
+	}
+	if s.principal != nil && s.principal.Subject != principal.Subject {
+		s.refuse(cmd.ID, wire.Errorf(wire.Forbidden, "the token is another subject's; allowed: one of the subject that the connection began with"))
+		return nil
+	}
+	s.principal = principal
+
+	var lost []feed.Name
+	for _, name := range s.client.Feeds() {
+		if !s.mayRead(principal, name) {
+			lost = append(lost, name)
+		}
+	}
+	slices.Sort(lost)
+	s.client.Unsubscribe(lost)
+	// The last message carries the id: with it, all has been said.
+	for len(lost) > maxDenied {
+		s.client.Answer(denied{nil, lost[:maxDenied]}, maxDenied, false)
+		lost = lost[maxDenied:]
+	}
+	if len(lost) > 0 || cmd.ID != nil {
+		s.client.Answer(denied{cmd.ID, lost}, len(lost), false)
+	}
+	return nil
+}

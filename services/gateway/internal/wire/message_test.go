@@ -1,0 +1,32 @@
+package wire_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
+)
+
+func TestMessages(t *testing.T) {
+	head := feed.Cursor{Epoch: 1_000_000_000, Seq: math.MaxInt64}
+	heads := []hub.FeedHead{{Feed: "a:1", Head: bus.At(head)}, {Feed: "b", Head: bus.At(feed.Cursor{})}, {Feed: "c"}}
+	id := []byte(`"x"`)
+	for got, want := range map[string]string{
+		string(wire.AppendHello(nil, "s-1", 25000)):                                  `{"hello":{"session":"s-1","ping_ms":25000}}`,
+		string(wire.AppendSubscribed(nil, id, heads, nil)):                           `{"id":"x","subscribed":{"a:1":"` + head.String() + `","b":"","c":null}}`,
+		string(wire.AppendSubscribed(nil, nil, nil, []feed.Name{"d"})):               `{"subscribed":{},"denied":{"d":"forbidden"}}`,
+		string(wire.AppendUnsubscribed(nil, id, []feed.Name{"a", "b"})):              `{"id":"x","unsubscribed":["a","b"]}`,
+		string(wire.AppendDenied(nil, id, []feed.Name{"a", "b"})):                    `{"id":"x","denied":{"a":"forbidden","b":"forbidden"}}`,
+		string(wire.AppendChanged(nil, heads[:1])):                                   `{"changed":{"a:1":"` + head.String() + `"}}`,
+		string(wire.AppendDegraded(nil, true)):                                       `{"degraded":true}`,
+		string(wire.AppendPong(nil, id, []byte("1e3"))):                              `{"id":"x","pong":1e3}`,
+		string(wire.AppendError(nil, nil, wire.Errorf("c", "say \"%s\"\n", "\xff"))): `{"error":{"code":"c","detail":"say \"` + "\uFFFD" + `\"\n"}}`,
+	} {
+		if got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}

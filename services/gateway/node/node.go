@@ -1,0 +1,93 @@
+// Package node is a process of the gateway service: Redis, and the gateway on one address.
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
+	"github.com/doorbell-sync/doorbell/pkg/command"
+	"github.com/doorbell-sync/doorbell/pkg/config"
+	"github.com/doorbell-sync/doorbell/pkg/httphost"
+	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/services/gateway"
+)
+
+// Service is the command that runs a Node.
+func Service() command.Service {
+	return command.Service{
+		Name: "gateway", Short: "Run the gateway: signals over WebSocket",
+		Redis: true,
+		New:   func(c config.Config, log *slog.Logger) (command.Process, error) { return New(c, log), nil },
+	}
+}
+
+// Node is one process of the gateway service. It serves before Redis answers, and says `degraded` until it does.
+type Node struct {
+	lifecycle.Stack
+	// static
+	config config.Config
+	log    *slog.Logger
+	server *httphost.Server
+	drain  httphost.Drain
+
+	// set while starting
+	bus     *redisbus.Bus
+	gateway *gateway.Gateway
+}
+
+// New makes a node of a valid configuration.
+func New(c config.Config, log *slog.Logger) *Node {
+	n := &Node{config: c, log: log, drain: httphost.Drain{Wait: c.DrainWait}}
+	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
+	n.Add(lifecycle.Part{Name: "gateway", Start: n.makeGateway, Stop: func(context.Context) error { n.gateway.Close(); return nil }})
+	n.Add(n.server.Part())
+	n.Add(lifecycle.Part{Name: "connections", Stop: func(ctx context.Context) error { return n.gateway.Drain(ctx) }})
+	n.Add(n.drain.Part())
+	return n
+}
+
+// URL is where the node is served.
+func (n *Node) URL() string { return n.server.URL() }
+
+func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
+	return redisbus.New(ctx, redisbus.Options{
+		URL: n.config.RedisURL, Interval: n.config.Policies().SignalInterval, Logger: n.log,
+	})
+}
+
+func (n *Node) makeGateway(context.Context) error {
+	keys, err := auth.NewKeys(n.config.Keys)
+	if err != nil {
+		return err
+	}
+	n.gateway, err = gateway.New(gateway.Options{
+		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, AllowedOrigins: n.config.Origins, Logger: n.log,
+	})
+	return err
+}
+
+func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case gateway.Path:
+		n.gateway.Handler().ServeHTTP(w, r)
+	case "/healthz":
+		httphost.Alive(w, r)
+	case "/readyz":
+		httphost.Ready(n.ready, n.log)(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// ready: also without Redis, because its clients would have nowhere else to hear that it is back.
+func (n *Node) ready(context.Context) error {
+	if n.drain.Begun() {
+		return errors.New("stopping")
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/policy"
+)
+
+// Options is what a gateway is made of. All of it is static; Bus and Policies are required.
+type Options struct {
+	Bus      bus.Bus
+	Policies *policy.Set
+	// Auth tells whose a token is. nil: no token is valid, so that only public feeds can be followed.
+	Auth auth.Authenticator
+	// AllowedOrigins is the origins, beside the gateway's own, whose pages may connect: "https://app.example.com", or
+	// "https://*.example.com" for all below example.com, at any depth.
+	AllowedOrigins []string
+	// Logger is slog's default when nil. Tokens are never logged.
+	Logger  *slog.Logger
+	Timings Timings
+	Limits  Limits
+}
+
+// Timings is how long things may take. A zero field has its default.
+type Timings struct {
+	// PingEvery is the mean time between the pings of a connection; each comes up to 20 % earlier or later. 25 s.
+	PingEvery time.Duration
+	// PongWait is how long after a ping a connection without any whole frame is dropped. 10 s.
+	PongWait time.Duration
+	// MessageWait is how long a command may take from its first byte to its last. 30 s.
+	MessageWait time.Duration
+	// Stall is how long a socket may accept no byte; a socket that accepts any may take as long as it likes. A dead one is
+	// noticed an eighth later at most. 40 s.
+	Stall time.Duration
+	// CloseWait is how long a socket is kept for the close handshake. 5 s.
+	CloseWait time.Duration
+	// FollowTimeout is how long the bus may take to follow feeds before they are answered as not known. 3 s.
+	FollowTimeout time.Duration
+	// RetryMin and RetryMax bound the pause before feeds that the bus refused are tried again. 250 ms and 5 s.
+	RetryMin, RetryMax time.Duration
+	// Linger is how long a feed is followed after its last client has left. 5 s.
+	Linger time.Duration
+}
+
+// Limits bounds what one client may ask for. A zero field has its default, the protocol's figure.
+type Limits struct {
+	// Feeds is how many one connection may follow. 10,000.
+	Feeds int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	for field, fallback := range map[*time.Duration]time.Duration{
+		&o.Timings.PingEvery:     25 * time.Second,
+		&o.Timings.PongWait:      10 * time.Second,
+		&o.Timings.MessageWait:   30 * time.Second,
+		&o.Timings.Stall:         40 * time.Second,
+		&o.Timings.CloseWait:     5 * time.Second,
+		&o.Timings.FollowTimeout: 3 * time.Second,
+		&o.Timings.RetryMin:      250 * time.Millisecond,
+		&o.Timings.RetryMax:      5 * time.Second,
+		&o.Timings.Linger:        5 * time.Second,
+	} {
+		if *field == 0 {
+			*field = fallback
+		}
+	}
+	if o.Limits.Feeds == 0 {
+		o.Limits.Feeds = 10_000
+	}
+	return o
+}
+
+// validate joins everything that is wrong.
+func (o Options) validate() error {
+	var errs []error
+	if o.Bus == nil {
+		errs = append(errs, errors.New("the gateway needs a bus"))
+	}
+	if o.Policies == nil {
+		errs = append(errs, errors.New("the gateway needs policies"))
+	}
+	t := o.Timings
+	for _, d := range []time.Duration{
+		t.PingEvery, t.PongWait, t.MessageWait, t.Stall, t.CloseWait, t.FollowTimeout, t.RetryMin, t.RetryMax, t.Linger,
+	} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("a timing is %s; allowed: more than 0, or 0 for the default", d))
+		}
+	}
+	if o.Limits.Feeds < 0 {
+		errs = append(errs, fmt.Errorf("a connection may follow %d feeds; allowed: 1 or more, or 0 for the default", o.Limits.Feeds))
+	}
+	return errors.Join(errs...)
+}
