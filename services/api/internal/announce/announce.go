@@ -1,0 +1,129 @@
+// Package announce tells the bus how far feeds have come.
+package announce
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+)
+
+const (
+	// recheck is how long the bus is believed to know a head that it knew, remembered for that many feeds.
+	recheck    = 5 * time.Second
+	remembered = 4096
+	queued     = 1024
+)
+
+// Announcer publishes heads: those of writes at once, those that reads found where the bus doesn't know them. It is safe
+// for concurrent use.
+type Announcer struct {
+	// static
+	bus     bus.Bus
+	timeout time.Duration
+	logger  *slog.Logger
+	ctx     context.Context // ends with Close
+	end     context.CancelFunc
+	found   chan found
+	running sync.WaitGroup
+
+	known map[feed.Name]known // owned by the heal goroutine
+}
+
+type found struct {
+	name feed.Name
+	head feed.Cursor
+}
+
+type known struct {
+	head feed.Cursor
+	at   time.Time
+}
+
+// New makes an Announcer whose calls to the bus take at most timeout. Close ends it.
+func New(b bus.Bus, timeout time.Duration, logger *slog.Logger) *Announcer {
+	a := &Announcer{
+		bus: b, timeout: timeout, logger: logger,
+		found: make(chan found, queued),
+		known: make(map[feed.Name]known),
+	}
+	a.ctx, a.end = context.WithCancel(context.Background())
+	a.running.Add(1)
+	go a.heal()
+	return a
+}
+
+// Committed publishes the head of a write. It goes on when ctx is cancelled, for the timeout at most, and a failure is
+// logged only: the write is done, and the sweeper will signal it.
+func (a *Announcer) Committed(ctx context.Context, name feed.Name, head feed.Cursor) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	defer cancel()
+	if err := a.bus.Publish(ctx, name, head); err != nil {
+		a.logger.Warn("a write could not be signalled; the sweeper will do it", "feed", name, "cursor", head.String(), "error", err)
+	}
+}
+
+// Found says that the store has told this head. Where the bus doesn't know of it, it is published: soon, by someone else.
+// Found doesn't block; when there is too much to do it does nothing.
+func (a *Announcer) Found(name feed.Name, head feed.Cursor) {
+	select {
+	case a.found <- found{name, head}:
+	default:
+	}
+}
+
+// Close ends the healing. Closing twice is fine; Committed still works.
+func (a *Announcer) Close() {
+	a.end()
+	a.running.Wait()
+}
+
+func (a *Announcer) heal() {
+	defer a.running.Done()
+	for {
+		select {
+		case <-a.ctx.Done():
+			return
+		case f := <-a.found:
+			if err := a.check(f); err != nil && a.ctx.Err() == nil {
+				a.logger.Warn("a head that the bus doesn't know could not be published", "feed", f.name, "error", err)
+			}
+		}
+	}
+}
+
+func (a *Announcer) check(f found) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // it would take the process down
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	now := time.Now()
+	if k, ok := a.known[f.name]; ok && k.head.Covers(f.head) && now.Sub(k.at) < recheck {
+		return nil
+	}
+	if !a.bus.Alive() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, a.timeout)
+	defer cancel()
+	heads, err := a.bus.Heads(ctx, []feed.Name{f.name}, 0)
+	if err != nil {
+		return err
+	}
+	if !heads[0].Covers(f.head) {
+		if err := a.bus.Publish(ctx, f.name, f.head); err != nil {
+			return err
+		}
+	}
+	if len(a.known) >= remembered {
+		clear(a.known)
+	}
+	a.known[f.name] = known{f.head, now}
+	return nil
+}

@@ -1,0 +1,161 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/policy"
+)
+
+// exchange is one request and what is known of it so far. It belongs to the request's goroutine.
+type exchange struct {
+	c      *gin.Context
+	name   feed.Name // "" until it is known, or where there is none
+	policy policy.Namespace
+	read   bool // it reads one feed
+	write  bool
+
+	// of a read's query
+	canonical bool
+	pinned    bool
+}
+
+func (x *exchange) ctx() context.Context { return x.c.Request.Context() }
+
+func (x *exchange) header() http.Header { return x.c.Writer.Header() }
+
+func (x *exchange) public() bool { return x.policy.Public }
+
+// setParams takes over what the query says about caching.
+func (x *exchange) setParams(p params) { x.canonical, x.pinned = p.canonical, p.pinned }
+
+// read makes a handler of reads of one feed.
+func (s *Server) read(h func(*exchange) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		x := &exchange{c: c, read: true}
+		s.finish(x, func() error {
+			err := s.findFeed(x)
+			s.allowReading(x, err != nil || x.public())
+			if err != nil {
+				return err
+			}
+			if !x.public() {
+				if err := s.mayDo(x, auth.Read); err != nil {
+					return err
+				}
+			}
+			return h(x)
+		})
+	}
+}
+
+// write makes a handler of writes to one feed.
+func (s *Server) write(action auth.Action, h func(*exchange) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		x := &exchange{c: c, write: true}
+		s.finish(x, func() error {
+			if err := s.allowWriting(x); err != nil {
+				return err
+			}
+			if err := s.findFeed(x); err != nil {
+				return err
+			}
+			if !s.open(x) {
+				if err := s.mayDo(x, action); err != nil {
+					return err
+				}
+			}
+			return h(x)
+		})
+	}
+}
+
+// plain makes a handler of what isn't about one feed.
+func (s *Server) plain(h func(*exchange) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		x := &exchange{c: c}
+		s.finish(x, func() error { return h(x) })
+	}
+}
+
+func (s *Server) finish(x *exchange, h func() error) {
+	if err := h(); err != nil {
+		s.fail(x, err)
+	}
+}
+
+func (s *Server) findFeed(x *exchange) error {
+	text, err := url.PathUnescape(x.c.Param("feed"))
+	if err != nil {
+		return errNoRoute
+	}
+	name, err := feed.ParseName(text)
+	if err != nil {
+		return err
+	}
+	x.name, x.policy = name, s.Policies.For(name)
+	return nil
+}
+
+func itemKey(x *exchange) (string, error) {
+	key, err := url.PathUnescape(x.c.Param("key"))
+	if err != nil {
+		return "", errNoRoute
+	}
+	return key, feed.CheckKey(key)
+}
+
+// setReadHeaders sets what every read carries, whatever comes of it.
+func (x *exchange) setReadHeaders() {
+	h := x.header()
+	h.Set("Doorbell-Poll-After", strconv.FormatInt(int64(x.policy.PollAfter.Seconds()), 10))
+	tag := "feed-" + string(x.name)
+	h.Set("Cache-Tag", tag)
+	h.Set("Surrogate-Key", tag)
+}
+
+// sendRead answers a read with 200, or with 304 when the client has just that. tag is "" for an answer that has none.
+func (x *exchange) sendRead(tag string, cursor feed.Cursor, body func() []byte) {
+	status := http.StatusOK
+	if tag != "" {
+		x.header().Set("ETag", tag)
+		if matches(x.c.Request.Header.Values("If-None-Match"), tag) {
+			status = http.StatusNotModified
+		}
+	}
+	x.header().Set("Doorbell-Cursor", cursor.String())
+	setCacheHeaders(x.header(), outcome{
+		read: true, public: x.public(), canonical: x.canonical, pinned: x.pinned, status: status,
+	}, x.policy.Cache)
+	if status == http.StatusNotModified {
+		x.c.Status(status)
+		x.c.Writer.WriteHeaderNow()
+		return
+	}
+	x.sendBody(body())
+}
+
+// send answers what no cache may hold.
+func (x *exchange) send(body []byte) {
+	setCacheHeaders(x.header(), outcome{status: http.StatusOK}, x.policy.Cache)
+	x.sendBody(body)
+}
+
+func (x *exchange) sendBody(body []byte) {
+	h := x.header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff") // values are other people's
+	x.c.Status(http.StatusOK)
+	if x.c.Request.Method == http.MethodHead {
+		x.c.Writer.WriteHeaderNow()
+		return
+	}
+	_, _ = x.c.Writer.Write(body) // the client may be gone
+}

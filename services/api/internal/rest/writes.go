@@ -1,0 +1,86 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/problem"
+	"github.com/doorbell-sync/doorbell/pkg/store"
+)
+
+func (s *Server) postChanges(x *exchange) error {
+	ifHead, err := writeConditions(x.c.Request.Header, false)
+	if err != nil {
+		return err
+	}
+	most := x.policy.MaxBatchBytes
+	body, err := s.jsonBody(x, most, tooLarge("too_large", "body", most))
+	if err != nil {
+		return err
+	}
+	edits, err := parseChanges(body, x.policy)
+	if err != nil {
+		return err
+	}
+	return s.append(x, store.Write{Edits: edits, IfHead: ifHead})
+}
+
+// touchFeed moves the head for no item.
+func (s *Server) touchFeed(x *exchange) error {
+	ifHead, err := writeConditions(x.c.Request.Header, false)
+	if err != nil {
+		return err
+	}
+	if err := s.noBody(x); err != nil {
+		return err
+	}
+	return s.append(x, store.Write{Touch: true, IfHead: ifHead})
+}
+
+// append does the write, signals it and answers. The client can't part the first two by leaving.
+func (s *Server) append(x *exchange, w store.Write) error {
+	w.MaxItems = x.policy.MaxItems
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
+	defer cancel()
+	written, err := s.Store.Append(ctx, x.name, w)
+	if err != nil {
+		return err
+	}
+	if written.Changed() {
+		s.announce.Committed(x.ctx(), x.name, written.Cursor)
+	}
+	b := appendCursor([]byte(`{"cursor":`), written.Cursor)
+	b = append(b, `,"first":`...)
+	b = strconv.AppendInt(b, written.First, 10)
+	x.send(append(b, '}'))
+	return nil
+}
+
+var errIfMatchRequired = problem.New(http.StatusPreconditionRequired, "if_match_required",
+	`a feed is dropped with If-Match: "<its cursor>" only, so that nobody drops what they haven't seen`)
+
+// dropFeed answers with the head of the feed's next life.
+func (s *Server) dropFeed(x *exchange) error {
+	var ifHead *feed.Cursor
+	ifHead, err := writeConditions(x.c.Request.Header, false)
+	if err != nil {
+		return err
+	}
+	if ifHead == nil {
+		return errIfMatchRequired
+	}
+	if err := s.noBody(x); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
+	defer cancel()
+	head, err := s.Store.Drop(ctx, x.name, ifHead)
+	if err != nil {
+		return err
+	}
+	s.announce.Committed(x.ctx(), x.name, head)
+	x.send(append(appendCursor([]byte(`{"cursor":`), head), '}'))
+	return nil
+}

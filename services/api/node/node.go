@@ -1,0 +1,107 @@
+// Package node is a process of the API service: Postgres, Redis, and the API on one address.
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
+	"github.com/doorbell-sync/doorbell/pkg/command"
+	"github.com/doorbell-sync/doorbell/pkg/config"
+	"github.com/doorbell-sync/doorbell/pkg/httphost"
+	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
+	"github.com/doorbell-sync/doorbell/services/api"
+)
+
+// Service is the command that runs a Node.
+func Service() command.Service {
+	return command.Service{
+		Name: "api", Short: "Run the REST service: snapshots, deltas and writes",
+		Database: true, Redis: true,
+		New: func(c config.Config, log *slog.Logger) (command.Process, error) {
+			return New(c, log, http.NotFoundHandler()), nil
+		},
+	}
+}
+
+// Node is one process of the API service. It serves before its database or Redis answer; /readyz says when they do.
+type Node struct {
+	lifecycle.Stack
+	// static
+	config config.Config
+	log    *slog.Logger
+	server *httphost.Server
+	drain  httphost.Drain
+	rest   http.Handler
+
+	// set while starting
+	store *gormstore.Postgres
+	bus   *redisbus.Bus
+	api   *api.API
+}
+
+// New makes a node of a valid configuration. rest serves what is not the API's.
+func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
+	n := &Node{config: c, log: log, rest: rest, drain: httphost.Drain{Wait: c.DrainWait}}
+	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
+	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
+	n.Add(lifecycle.Part{Name: "api", Start: n.makeAPI, Stop: func(context.Context) error { n.api.Close(); return nil }})
+	n.Add(n.server.Part())
+	n.Add(n.drain.Part())
+	return n
+}
+
+// URL is where the node is served.
+func (n *Node) URL() string { return n.server.URL() }
+
+func (n *Node) openStore(ctx context.Context) (*gormstore.Postgres, error) {
+	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{})
+}
+
+func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
+	return redisbus.New(ctx, redisbus.Options{
+		URL: n.config.RedisURL, Interval: n.config.Policies().SignalInterval, Logger: n.log,
+	})
+}
+
+func (n *Node) makeAPI(context.Context) error {
+	keys, err := auth.NewKeys(n.config.Keys)
+	if err != nil {
+		return err
+	}
+	n.api, err = api.New(api.Options{
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		OpenWrites:     len(n.config.Keys) == 0,
+		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
+	})
+	return err
+}
+
+// serve tells requests apart by hand: http.ServeMux would clean and redirect paths, and the API must see them as they
+// came.
+func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case strings.HasPrefix(path, "/v1/"):
+		n.api.Handler().ServeHTTP(w, r)
+	case path == "/healthz":
+		httphost.Alive(w, r)
+	case path == "/readyz":
+		httphost.Ready(n.ready, n.log)(w, r)
+	default:
+		n.rest.ServeHTTP(w, r)
+	}
+}
+
+// ready: without Redis the API still serves; signals of its writes come later.
+func (n *Node) ready(ctx context.Context) error {
+	if n.drain.Begun() {
+		return errors.New("stopping")
+	}
+	return n.store.Ping(ctx)
+}
