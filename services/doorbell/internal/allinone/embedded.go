@@ -1,0 +1,55 @@
+package allinone
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+
+	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/bus/membus"
+	"github.com/doorbell-sync/doorbell/pkg/config"
+	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/hostfeed"
+)
+
+// Embedded makes a node on SQLite and the in-process bus, which writes this machine's figures to a feed. Without keys in the
+// configuration, which must be valid, everybody on this machine may write.
+func Embedded(c config.Config, log *slog.Logger) *Node {
+	n := newNode(c, log)
+	n.Add(lifecycle.Opened("data folder", new(*flock.Flock), n.openFolder))
+	n.Add(lifecycle.Opened("store", &n.store, n.openSQLite))
+	n.Add(lifecycle.Opened("bus", &n.bus, n.openMembus))
+	n.addServices()
+	n.AddRun("host figures", func(ctx context.Context) error { return hostfeed.Run(ctx, n.URL(), n.hostKey, n.log) })
+	return n
+}
+
+// openFolder makes the data folder and holds it for this process: a second one would not hear the first one's signals.
+func (n *Node) openFolder(context.Context) (*flock.Flock, error) {
+	if err := os.MkdirAll(n.config.Data, 0o750); err != nil {
+		return nil, err
+	}
+	lock := flock.New(filepath.Join(n.config.Data, "doorbell.lock"))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, err
+	}
+	if !locked {
+		return nil, fmt.Errorf("another doorbell uses %s; choose another folder with --data", n.config.Data)
+	}
+	return lock, nil
+}
+
+func (n *Node) openSQLite(ctx context.Context) (store.Store, error) {
+	return gormstore.OpenSQLite(ctx, filepath.Join(n.config.Data, "doorbell.db"), gormstore.Options{})
+}
+
+func (n *Node) openMembus(context.Context) (bus.Bus, error) {
+	return membus.New(membus.Options{Interval: n.config.Policies().SignalInterval}), nil
+}

@@ -1,0 +1,106 @@
+// Package allinone runs all of Doorbell in one process, gateway, API and worker on one port: embedded on SQLite and the
+// in-process bus, or on Postgres and Redis.
+//
+//	/v1/signals          gateway
+//	/v1/…                API
+//	/healthz, /readyz    alive; give me traffic
+//	/, /page/…           the live page
+package allinone
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/config"
+	"github.com/doorbell-sync/doorbell/pkg/httphost"
+	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/services/api"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/hostfeed"
+	"github.com/doorbell-sync/doorbell/services/gateway"
+	"github.com/doorbell-sync/doorbell/services/worker"
+)
+
+// Node is one process with everything in it.
+type Node struct {
+	lifecycle.Stack
+	// static
+	config config.Config
+	log    *slog.Logger
+	server *httphost.Server
+	drain  httphost.Drain
+
+	// set while starting, read afterwards
+	store   store.Store
+	bus     bus.Bus
+	api     *api.API
+	gateway *gateway.Gateway
+	handler http.Handler
+	hostKey string
+}
+
+func newNode(c config.Config, log *slog.Logger) *Node {
+	n := &Node{config: c, log: log, drain: httphost.Drain{Wait: c.DrainWait}}
+	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	return n
+}
+
+// addServices adds what stands on the store and the bus.
+func (n *Node) addServices() {
+	n.AddRun("worker", n.work)
+	n.Add(lifecycle.Part{Name: "services", Start: n.makeServices, Stop: n.closeServices})
+	n.Add(n.server.Part())
+	n.Add(lifecycle.Part{Name: "connections", Stop: n.disconnect})
+}
+
+// URL is where the node is served.
+func (n *Node) URL() string { return n.server.URL() }
+
+func (n *Node) work(ctx context.Context) error {
+	return worker.New(worker.Options{Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Logger: n.log}).Run(ctx)
+}
+
+func (n *Node) makeServices(context.Context) error {
+	n.hostKey = rand.Text()
+	keys, err := auth.NewKeys(append(n.config.Keys, auth.Key{
+		Name: "host", Secret: n.hostKey, Write: []string{hostfeed.Feed},
+	}))
+	if err != nil {
+		return err
+	}
+	n.gateway, err = gateway.New(gateway.Options{
+		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, AllowedOrigins: n.config.Origins, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.api, err = api.New(api.Options{
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		OpenWrites:     len(n.config.Keys) == 0,
+		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
+	})
+	if err != nil {
+		n.gateway.Close()
+		return err
+	}
+	n.handler = n.routes()
+	return nil
+}
+
+func (n *Node) closeServices(context.Context) error {
+	n.api.Close()
+	n.gateway.Close()
+	return nil
+}
+
+// disconnect closes the sockets, which the listener doesn't know of, and answers reads that wait.
+func (n *Node) disconnect(ctx context.Context) error {
+	n.api.Close()
+	return n.gateway.Drain(ctx)
+}
+
+func (n *Node) serve(w http.ResponseWriter, r *http.Request) { n.handler.ServeHTTP(w, r) }

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/doorbell-sync/doorbell/pkg/command"
+	"github.com/doorbell-sync/doorbell/pkg/config"
+	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/hostfeed"
+)
+
+func newConfig() *cobra.Command {
+	group := &cobra.Command{Use: "config", Short: "Check and print the configuration", Args: cobra.NoArgs}
+	configured := func(cmd *cobra.Command, run func(*cobra.Command, config.Config) error) *cobra.Command {
+		cmd.Args = cobra.NoArgs
+		load := command.Flags(cmd, false)
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			c, err := load()
+			if err != nil {
+				return command.Usage(err)
+			}
+			return run(cmd, c)
+		}
+		return cmd
+	}
+	group.AddCommand(
+		configured(&cobra.Command{Use: "check", Short: "Say what is wrong, all of it"}, func(cmd *cobra.Command, c config.Config) error {
+			if err := c.Validate(); err != nil {
+				return command.Usage(err)
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "ok")
+			return err
+		}),
+		configured(&cobra.Command{Use: "print", Short: "Print what holds, defaults included, without secrets"}, func(cmd *cobra.Command, c config.Config) error {
+			return c.Print(cmd.OutOrStdout())
+		}),
+	)
+	return group
+}
+
+func newMigrate() *cobra.Command {
+	group := &cobra.Command{Use: "migrate", Short: "Bring the database's schema up to date", Args: cobra.NoArgs}
+	migrating := func(use, short string, run func(context.Context, string) ([]gormstore.Migration, error)) *cobra.Command {
+		cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+		load := command.Flags(cmd, false)
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			c, err := load()
+			if err != nil {
+				return command.Usage(err)
+			}
+			if err := errors.Join(c.Validate(), c.Need(true, false)); err != nil {
+				return command.Usage(err)
+			}
+			migrations, err := run(cmd.Context(), c.DatabaseURL)
+			for _, m := range migrations {
+				applied := "pending"
+				if !m.Applied.IsZero() {
+					applied = m.Applied.UTC().Format(time.RFC3339)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%-40s %s\n", m.File, applied)
+			}
+			return err
+		}
+		return cmd
+	}
+	group.AddCommand(
+		migrating("up", "Apply what is missing; several at a time wait for each other", gormstore.Migrate),
+		migrating("status", "List the migrations and which are applied", gormstore.MigrationStatus),
+	)
+	return group
+}
+
+func newHost() *cobra.Command {
+	var r remote
+	return r.command(&cobra.Command{
+		Use:   "host",
+		Short: "Write this machine's figures to the feed " + hostfeed.Feed + " once a second, as dev does",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return hostfeed.Run(cmd.Context(), r.url, r.secret(), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		},
+	})
+}
