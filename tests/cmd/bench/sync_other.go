@@ -1,0 +1,9 @@
+//go:build !linux
+
+package main
+
+import "os"
+
+const syncName = "fsync"
+
+func syncData(f *os.File) error { return f.Sync() }
