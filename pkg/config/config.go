@@ -16,6 +16,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/policy"
 )
 
@@ -112,17 +113,11 @@ func (c *Config) Validate() error {
 	}
 	errs = append(errs, checkURL("database_url", c.DatabaseURL, "postgres", "postgresql"))
 	errs = append(errs, checkURL("redis_url", c.RedisURL, "redis", "rediss"))
-	for i, origin := range c.Origins {
-		if err := checkOrigin(origin); err != nil {
-			bad("origins[%d] is %q; %w", i, origin, err)
-		}
+	if _, err := origin.ParseList(c.Origins); err != nil {
+		bad("origins: %w", err)
 	}
-	for i, proxy := range c.TrustedProxies {
-		_, addrErr := netip.ParseAddr(proxy)
-		_, prefixErr := netip.ParsePrefix(proxy)
-		if addrErr != nil && prefixErr != nil {
-			bad(`trusted_proxies[%d] is %q; allowed: an address or a CIDR, such as "10.0.0.0/8"`, i, proxy)
-		}
+	if _, err := origin.ParseProxies(c.TrustedProxies); err != nil {
+		bad("trusted_proxies: %w", err)
 	}
 	if _, err := auth.NewKeys(c.Keys); err != nil {
 		errs = append(errs, err)
@@ -157,15 +152,6 @@ func checkURL(field, text string, schemes ...string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
 		return fmt.Errorf("%s is not a URL that begins with %s://", field, strings.Join(schemes, ":// or "))
-	}
-	return nil
-}
-
-func checkOrigin(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.Scheme+"://"+u.Host != s ||
-		strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") {
-		return errors.New(`allowed: "https://app.example.com" or "https://*.example.com", without a path`)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ package httphost
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,18 +18,18 @@ import (
 type Server struct {
 	// static after New
 	address string
-	log     *slog.Logger
 	server  *http.Server
 
 	listener net.Listener // set by Start
 }
 
 // New makes a server that doesn't listen yet. Headers are bounded in size (32 KiB) and time (10 s); bodies and answers are
-// the handler's business.
+// the handler's business, but an answer that isn't written within a minute is cut, unless the handler extends that.
 func New(address string, h http.Handler, log *slog.Logger) *Server {
-	return &Server{address: address, log: log, server: &http.Server{
+	return &Server{address: address, server: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // it tells what peers do, not what we do
@@ -36,22 +37,26 @@ func New(address string, h http.Handler, log *slog.Logger) *Server {
 }
 
 // Part is the server in a process's lifecycle: it listens from Start on; Stop takes no new requests and waits for those under
-// way (hijacked connections are not among them) until ctx ends, when it cuts them.
-func (s *Server) Part() lifecycle.Part {
-	return lifecycle.Part{Name: "listener", Start: s.start, Stop: s.stop}
+// way (hijacked connections are not among them) until ctx ends, when it cuts them. fail is told when serving ends by itself.
+func (s *Server) Part(fail func(error)) lifecycle.Part {
+	return lifecycle.Part{
+		Name:  "listener",
+		Start: func(ctx context.Context) error { return s.start(ctx, fail) },
+		Stop:  s.stop,
+	}
 }
 
 // URL is where the server is reached, once it listens.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-func (s *Server) start(ctx context.Context) (err error) {
+func (s *Server) start(ctx context.Context, fail func(error)) (err error) {
 	s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.address)
 	if err != nil {
 		return err
 	}
 	go func() {
 		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("serving ended", "address", s.address, "error", err)
+			fail(fmt.Errorf("serve on %s: %w", s.address, err))
 		}
 	}()
 	return nil

@@ -13,6 +13,22 @@ import (
 	"time"
 )
 
+func unexpected(t *testing.T) func(error) {
+	return func(err error) { t.Errorf("serving ended by itself: %v", err) }
+}
+
+func TestServingThatEndsByItselfIsTold(t *testing.T) {
+	s := New("127.0.0.1:0", http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	failed := make(chan error, 1)
+	if err := s.Part(func(err error) { failed <- err }).Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.listener.Close()
+	if err := <-failed; err == nil {
+		t.Error("nobody was told")
+	}
+}
+
 func TestServesFromStartToStop(t *testing.T) {
 	under, release := make(chan struct{}), make(chan struct{})
 	s := New("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -20,7 +36,7 @@ func TestServesFromStartToStop(t *testing.T) {
 		<-release
 		_, _ = io.WriteString(w, "done")
 	}), slog.New(slog.DiscardHandler))
-	part := s.Part()
+	part := s.Part(unexpected(t))
 	if err := part.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +73,7 @@ func TestStopCutsWhatTakesTooLong(t *testing.T) {
 		close(under)
 		<-r.Context().Done()
 	}), slog.New(slog.DiscardHandler))
-	part := s.Part()
+	part := s.Part(unexpected(t))
 	if err := part.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -76,12 +92,12 @@ func TestStopCutsWhatTakesTooLong(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	a := New("127.0.0.1:0", http.NotFoundHandler(), slog.New(slog.DiscardHandler))
-	if err := a.Part().Start(t.Context()); err != nil {
+	if err := a.Part(unexpected(t)).Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = a.Part().Stop(t.Context()) }()
+	defer func() { _ = a.Part(unexpected(t)).Stop(t.Context()) }()
 	b := New(strings.TrimPrefix(a.URL(), "http://"), http.NotFoundHandler(), slog.New(slog.DiscardHandler))
-	if err := b.Part().Start(t.Context()); err == nil || !strings.Contains(err.Error(), "in use") {
+	if err := b.Part(unexpected(t)).Start(t.Context()); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("started with %v; want that the address is in use", err)
 	}
 }

@@ -50,7 +50,7 @@ func (s *Stack) AddRun(name string, run func(ctx context.Context) error) {
 			go func() {
 				defer close(done)
 				if err := run(ctx); err != nil && ctx.Err() == nil {
-					s.failed <- fmt.Errorf("%s: %w", name, err)
+					s.Fail(fmt.Errorf("%s: %w", name, err))
 				}
 			}()
 			return nil
@@ -88,6 +88,14 @@ func (s *Stack) Start(ctx context.Context) error {
 		s.started++
 	}
 	return nil
+}
+
+// Fail says that a part has ended by itself. It is for parts that are up.
+func (s *Stack) Fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // as many have failed before, and one is enough to stop for
+	}
 }
 
 // Failed gives the errors of parts that ended by themselves. It is to be read after Start.

@@ -21,6 +21,7 @@ const childEnv = "DOORBELL_TESTKIT_CHILD"
 
 // TestServersEndWithTheirProcess kills a process that has servers of every kind, or lets it exit without a word.
 func TestServersEndWithTheirProcess(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(childEnv) != "" {
 		beTheChild(t)
 		return
@@ -31,7 +32,7 @@ func TestServersEndWithTheirProcess(t *testing.T) {
 	} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			tmp, err := os.MkdirTemp("", "doorbell-testkit-") // not t.TempDir: servers may have a user of their own
+			tmp, err := os.MkdirTemp("", "doorbell-testkit-") //nolint:usetesting // t.TempDir fails while the servers remove it
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +103,7 @@ func leftOf(t *testing.T, addrs []string, tmp string) string {
 
 func beTheChild(t *testing.T) {
 	shared, frozen, postgres := testkit.Redis(t), testkit.NewRedis(t), testkit.Postgres(t)
-	fmt.Printf("%s\n%s\n%s\nready\n", shared.Addr, frozen.Addr, postgres.Addr)
+	fmt.Fprintf(os.Stdout, "%s\n%s\n%s\nready\n", shared.Addr, frozen.Addr, postgres.Addr)
 	frozen.Freeze()
 	os.Stdin.Read(make([]byte, 1))
 	os.Exit(0) //nolint:revive // as a test that panics does: no cleanup

@@ -214,8 +214,7 @@ func (p *PostgresServer) exec(sql string) (string, error) {
 		"--set=ON_ERROR_STOP=1", "--dbname="+p.URL+"&connect_timeout=5", "--command="+sql)
 	cmd.Env = serverEnv()
 	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, failed := errors.AsType[*exec.ExitError](err); failed {
 		err = fmt.Errorf("psql: %s", strings.TrimSpace(string(exit.Stderr)))
 	}
 	return strings.TrimSpace(string(out)), err

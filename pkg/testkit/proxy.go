@@ -178,8 +178,8 @@ func (p *Proxy) accept(listener *net.TCPListener) {
 			}
 			return
 		}
-		l := &link{conns: []*net.TCPConn{conn}}
-		l.ctx, l.cancel = context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(context.Background()) // the link outlives this function
+		l := &link{ctx: ctx, cancel: cancel, conns: []*net.TCPConn{conn}}
 		p.mu.Lock()
 		p.links[l] = struct{}{}
 		if p.listener != listener { // cut since

@@ -117,7 +117,8 @@ func TestOpenWrites(t *testing.T) {
 		{name: "an address that isn't", remote: "127.0.0.1:4711", host: "192.0.2.1:8080"},
 		{name: "no host", remote: "127.0.0.1:4711", host: ""},
 		{name: "says it is loopback", remote: "192.0.2.7:4711", host: "localhost", headers: header{"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1"}},
-		{name: "an untrusted proxy counts for nothing", remote: "127.0.0.1:4711", host: "localhost", headers: header{"X-Forwarded-For": "192.0.2.7"}, open: true},
+		{name: "through a proxy that nobody trusts", remote: "127.0.0.1:4711", host: "localhost", headers: header{"X-Forwarded-For": "192.0.2.7"}},
+		{name: "through one that hides its client", remote: "127.0.0.1:4711", host: "127.0.0.1:8080", headers: header{"Via": "1.1 proxy"}},
 		{name: "a trusted proxy for somebody else", remote: "127.0.0.1:4711", host: "localhost", proxies: []string{"127.0.0.1"}, headers: header{"X-Forwarded-For": "192.0.2.7"}},
 		{name: "a trusted proxy for this machine", remote: "10.0.0.5:4711", host: "localhost", proxies: []string{"10.0.0.0/8"}, headers: header{"X-Forwarded-For": "127.0.0.1"}, open: true},
 		{name: "a trusted proxy, asked by another name", remote: "127.0.0.1:4711", host: "localhost", proxies: []string{"127.0.0.1"}, headers: header{"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "evil.example"}},
@@ -163,7 +164,7 @@ func TestBadOptions(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	h := newHarness(t)
-	for _, origin := range []string{"*", "null", "app.example.com", "https://app.example.com/", "ftp://x", "https://", "https://u@x"} {
+	for _, origin := range []string{"*", "null", "app.example.com", "https://app.example.com/", "x.example", "https://", "https://u@x"} {
 		if _, err := api.New(api.Options{Store: h.store, Bus: h.bus, Policies: testPolicies(), AllowedOrigins: []string{origin}}); err == nil {
 			t.Errorf("the origin %q was accepted", origin)
 		}

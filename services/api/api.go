@@ -56,6 +56,9 @@ type Options struct {
 	HeadsWait time.Duration
 	// BodyTimeout is how long a request's body may take. 0: 30 s.
 	BodyTimeout time.Duration
+	// StallTimeout is how long a client may take each 64 KiB of a large answer. 0: 30 s. For small ones the host's
+	// WriteTimeout holds.
+	StallTimeout time.Duration
 	// ReadTimeout and WriteTimeout bound one call of the store, PublishTimeout one of the bus after a write, which goes on
 	// when the client leaves. 0: 5 s, 10 s, 2 s.
 	ReadTimeout    time.Duration
@@ -97,6 +100,7 @@ func New(opts Options) (*API, error) {
 		MaxWaiting:     cmp.Or(opts.MaxWaiting, 10_000),
 		HeadsWait:      cmp.Or(opts.HeadsWait, 500*time.Millisecond),
 		BodyTimeout:    cmp.Or(opts.BodyTimeout, 30*time.Second),
+		StallTimeout:   cmp.Or(opts.StallTimeout, 30*time.Second),
 		ReadTimeout:    cmp.Or(opts.ReadTimeout, 5*time.Second),
 		WriteTimeout:   cmp.Or(opts.WriteTimeout, 10*time.Second),
 		PublishTimeout: cmp.Or(opts.PublishTimeout, 2*time.Second),

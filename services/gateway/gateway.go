@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
@@ -24,7 +25,8 @@ import (
 type Gateway struct {
 	// Static after New.
 	log      *slog.Logger
-	origins  *origins
+	origins  *origin.List
+	proxies  origin.Proxies
 	hub      *hub.Hub
 	sessions session.Options
 	sockets  wsconn.Options
@@ -44,9 +46,13 @@ func New(opt Options) (*Gateway, error) {
 		return nil, err
 	}
 	opt = opt.withDefaults()
-	allowed, err := newOrigins(opt.AllowedOrigins)
+	allowed, err := origin.ParseList(opt.AllowedOrigins)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("allowed origins: %w", err)
+	}
+	proxies, err := origin.ParseProxies(opt.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
 	t := opt.Timings
 	h, err := hub.New(hub.Options{
@@ -57,7 +63,7 @@ func New(opt Options) (*Gateway, error) {
 		return nil, fmt.Errorf("make the hub: %w", err)
 	}
 	g := &Gateway{
-		log: opt.Logger, origins: allowed, hub: h,
+		log: opt.Logger, origins: allowed, proxies: proxies, hub: h,
 		sessions: session.Options{
 			Hub: h, Policies: opt.Policies, Auth: opt.Auth, Logger: opt.Logger, PingMillis: t.PingEvery.Milliseconds(),
 		},

@@ -41,7 +41,7 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
-	if from, ok := g.origins.allow(r); !ok {
+	if from, ok := g.origins.Allow(r, g.proxies); !ok {
 		g.log.Warn("origin refused; if it is yours, add it to the allowed origins",
 			"origin", clip(from), "host", clip(r.Host), "remote", r.RemoteAddr)
 		problem.Write(w, problem.New(http.StatusForbidden, "origin_not_allowed", "pages of this origin may not connect"))

@@ -20,6 +20,8 @@ type Options struct {
 	// AllowedOrigins is the origins, beside the gateway's own, whose pages may connect: "https://app.example.com", or
 	// "https://*.example.com" for all below example.com, at any depth.
 	AllowedOrigins []string
+	// TrustedProxies are addresses and CIDRs whose X-Forwarded-Host counts for the gateway's own origin.
+	TrustedProxies []string
 	// Logger is slog's default when nil. Tokens are never logged.
 	Logger  *slog.Logger
 	Timings Timings

@@ -19,6 +19,7 @@ const root = "github.com/doorbell-sync/doorbell/"
 type pkg struct {
 	ImportPath string
 	Imports    []string
+	Deps       []string // all that it imports, and what that imports, and so on
 }
 
 // path is the package's folder below the repository's root; "" for packages of others.
@@ -35,6 +36,8 @@ type rule struct {
 	reason string
 	// for tells whether the rule binds the package in that folder.
 	binds func(path string) bool
+	// deep: what the imports import counts as well.
+	deep bool
 	// breaks tells whether an import by that package breaks the rule. local is the import's folder, "" for packages of others.
 	breaks func(path, local, imported string) bool
 }
@@ -86,6 +89,7 @@ var rules = []rule{
 	{
 		reason: "the gateway touches no database, on no way at all",
 		binds:  in("services/gateway"),
+		deep:   true,
 		breaks: func(_, local, imported string) bool { return below(local, "pkg/store") || imported == "database/sql" },
 	},
 	{
@@ -154,7 +158,11 @@ func broken(packages []pkg) []string {
 			if !r.binds(p.path()) {
 				continue
 			}
-			for _, imported := range p.Imports {
+			imports := p.Imports
+			if r.deep {
+				imports = slices.Concat(p.Imports, p.Deps)
+			}
+			for _, imported := range imports {
 				local, _ := strings.CutPrefix(imported, root)
 				if local == imported {
 					local = ""
@@ -184,6 +192,13 @@ func TestWhoMayImportWhom(t *testing.T) {
 	}
 }
 
+func TestTheGatewaysRuleLooksThroughImports(t *testing.T) {
+	sneaky := pkg{ImportPath: root + "services/gateway/node", Imports: []string{root + "pkg/sneaky"}, Deps: []string{root + "pkg/sneaky", "database/sql"}}
+	if len(broken([]pkg{sneaky})) == 0 {
+		t.Error("a database behind another package is not seen")
+	}
+}
+
 // TestEveryRuleBites breaks each rule once.
 func TestEveryRuleBites(t *testing.T) {
 	for _, c := range []struct{ path, imports string }{
@@ -198,6 +213,8 @@ func TestEveryRuleBites(t *testing.T) {
 		{"services/api", root + "pkg/store/gormstore"},
 		{"services/gateway/internal/hub", root + "pkg/store"},
 		{"services/gateway", "database/sql"},
+		{"services/gateway/node", root + "pkg/store/gormstore"},
+		{"services/worker/internal/x", root + "pkg/bus/redisbus"},
 		{"clients/go", root + "pkg/feed"},
 		{"pkg/policy", "gorm.io/gorm"},
 		{"services/worker", "github.com/redis/go-redis/v9"},
@@ -216,7 +233,7 @@ func list(t *testing.T) []pkg {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports", "work")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Deps", "work")
 	cmd.Dir = top
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -3,11 +3,15 @@ package membus
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/bus/internal/delivery"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 )
+
+// askPause is how long the bus waits before it asks again for heads that nobody could tell.
+const askPause = time.Second
 
 // Answer: Answerers that are registered at the same time share the questions. Heads of followed feeds that are
 // unknown are asked for at once. The result waits for the call under way, whose context ends, so it must not be called
@@ -22,12 +26,10 @@ func (b *Bus) Answer(a bus.Answerer) (stop func()) {
 		return func() {}
 	}
 	b.answerers++
-	b.running.Add(1)
-	go func() {
-		defer b.running.Done()
+	b.running.Go(func() {
 		defer close(done)
 		b.ask(ctx, a)
-	}()
+	})
 	b.askAgainLocked()
 	return func() {
 		cancel()
@@ -56,11 +58,13 @@ func (b *Bus) ask(ctx context.Context, a bus.Answerer) {
 		a(ctx, slices.Clone(names))
 		b.mu.Lock()
 		for _, name := range names {
-			// Without an answer it may be asked again by the next one who wants to know.
 			delete(b.asked, name)
 		}
-		if b.resumed != resumed { // some answers may have been lost
+		switch {
+		case b.resumed != resumed: // some answers may have been lost
 			b.askAgainLocked()
+		case slices.ContainsFunc(names, b.wantedLocked):
+			b.askLaterLocked()
 		}
 	}
 	b.answerers--
@@ -97,6 +101,29 @@ func (b *Bus) askAgainLocked() {
 			b.askLocked(name)
 		}
 	}
+}
+
+// wantedLocked tells whether the feed's head is unknown, and somebody waits for it or follows the feed.
+func (b *Bus) wantedLocked(name feed.Name) bool {
+	if st := b.feeds[name]; st != nil && !st.Head.Known {
+		return true
+	}
+	_, awaited := b.waiting[name]
+	return awaited
+}
+
+// askLaterLocked asks again for what the Answerer could not find out, after a pause: who follows a feed has nobody else to
+// learn its head from.
+func (b *Bus) askLaterLocked() {
+	if b.askLater != nil || b.closed {
+		return
+	}
+	b.askLater = time.AfterFunc(askPause, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.askLater = nil
+		b.askAgainLocked()
+	})
 }
 
 // awaitLocked makes w wait for the feed's head, if there is any hope for it.

@@ -57,6 +57,7 @@ type Bus struct {
 	answerers int
 	waiting   delivery.Waiting
 	asked     map[feed.Name]struct{} // heads that are in toAsk, or with an Answerer
+	askLater  *time.Timer            // runs while heads are to be asked for again
 	toAsk     []feed.Name            // questions that no Answerer has been given yet
 	asking    sync.Cond              // toAsk has grown, or an Answerer ends
 }
@@ -217,6 +218,9 @@ func (b *Bus) Close() error {
 		b.closed = true
 		b.end()
 		b.stopTicksLocked()
+		if b.askLater != nil {
+			b.askLater.Stop()
+		}
 		for s := range b.subs {
 			s.endLocked()
 		}

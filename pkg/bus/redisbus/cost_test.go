@@ -133,6 +133,24 @@ func TestIntervalsOfABusyFeed(t *testing.T) {
 	r.await(at(2, 1), "busy")
 }
 
+// TestOverdueSignalIsSentWithTheNextPublish: it isn't put off until the next multiple, again and again while others come first.
+func TestOverdueSignalIsSentWithTheNextPublish(t *testing.T) {
+	place := testkit.Redis(t)
+	c := redis.NewClient(&redis.Options{Addr: place.Addr})
+	defer c.Close()
+	opts := hasty(place.URL, place.Prefix)
+	opts.Interval = func(feed.Name) time.Duration { return time.Hour }
+	node := newBus(t, opts)
+	r := listen(t, node)
+	r.follow("slow")
+	overdue := time.Now().Add(-time.Second).UnixMilli()
+	if err := c.Set(t.Context(), place.Prefix+"doorbell:due:{slow}", overdue, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, node, at(1, 1), "slow")
+	r.await(at(1, 1), "slow")
+}
+
 // TestWhoClosesPaysFirst: a signal that waits for its interval isn't lost with the process.
 func TestWhoClosesPaysFirst(t *testing.T) {
 	place := testkit.Redis(t)

@@ -5,12 +5,15 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/bus/bustest"
 	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
 	"github.com/doorbell-sync/doorbell/pkg/testkit"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // hasty are options with which a loss is noticed soon.
 func hasty(url, prefix string) redisbus.Options {

@@ -29,8 +29,7 @@ func Migrate(ctx context.Context, url string) ([]Migration, error) {
 	var done []Migration
 	err := withProvider(url, func(p *goose.Provider) error {
 		results, err := p.Up(ctx)
-		var partial *goose.PartialError
-		if errors.As(err, &partial) {
+		if partial, stopped := errors.AsType[*goose.PartialError](err); stopped {
 			results = partial.Applied
 		}
 		for _, r := range results {

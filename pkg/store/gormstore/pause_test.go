@@ -15,9 +15,10 @@ func randomPause() { time.Sleep(rand.N(3 * time.Millisecond)) }
 
 // TestConcurrentWithPauses is the property that all rests on, with transactions that take their time.
 func TestConcurrentWithPauses(t *testing.T) {
+	t.Parallel()
 	for name, open := range map[string]func(t *testing.T) store.Store{
 		"SQLite":   func(t *testing.T) store.Store { return openSQLiteTest(t, Options{pause: randomPause}) },
-		"Postgres": func(t *testing.T) store.Store { return openPostgresTest(t, Options{pause: randomPause}) },
+		"Postgres": func(t *testing.T) store.Store { return openPostgresTest(t, patiently(Options{pause: randomPause})) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

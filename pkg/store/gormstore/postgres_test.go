@@ -10,6 +10,14 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/testkit"
 )
 
+// patiently has what should work at once work however busy the machine is: the defaults are for requests.
+func patiently(o Options) Options {
+	const long = 20 * time.Second
+	o.ConnectTimeout, o.BeginTimeout, o.Timeout = long, long, time.Minute
+	o.StatementTimeout, o.LockTimeout, o.IdleTimeout = -1, -1, -1
+	return o
+}
+
 // openPostgresTest opens a store in a schema of its own.
 func openPostgresTest(t *testing.T, o Options) *Postgres {
 	t.Helper()
@@ -35,7 +43,9 @@ func openPostgresAt(t *testing.T, url string, o Options) *Postgres {
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
-	open := func(t *testing.T, now func() time.Time) store.Store { return openPostgresTest(t, Options{Now: now}) }
+	open := func(t *testing.T, now func() time.Time) store.Store {
+		return openPostgresTest(t, patiently(Options{Now: now}))
+	}
 	storetest.Run(t, open, 250)
 }
 
@@ -43,7 +53,7 @@ func TestPostgres(t *testing.T) {
 func TestPostgresSweep(t *testing.T) {
 	t.Parallel()
 	open := func(t *testing.T, now func() time.Time) store.Store {
-		return openPostgresTest(t, Options{Now: now, pause: randomPause})
+		return openPostgresTest(t, patiently(Options{Now: now, pause: randomPause}))
 	}
 	storetest.RunSweep(t, open, func(t *testing.T, s store.Store, name feed.Name) (commit func()) {
 		p := s.(*Postgres)

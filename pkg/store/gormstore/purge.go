@@ -2,6 +2,7 @@ package gormstore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"gorm.io/gorm"
@@ -16,14 +17,18 @@ func (s *Store) Purge(ctx context.Context, scope feed.Scope, before time.Time) (
 		return 0, err
 	}
 	var removed int64
-	for _, name := range names {
+	var errs []error
+	for _, name := range names { // one feed's trouble must not keep the others' tombstones for ever
 		n, err := s.purgeFeed(ctx, name, before)
-		if err != nil {
-			return removed, err
-		}
 		removed += n
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	return removed, nil
+	return removed, errors.Join(errs...)
 }
 
 // purgeable lists the feeds in scope that have tombstones from before the given time.
@@ -64,5 +69,8 @@ func (s *Store) purgeFeed(ctx context.Context, name feed.Name, before time.Time)
 		row.Floor = max(row.Floor, *newest)
 		return updateFeed(tx, row)
 	})
-	return removed, err
+	if err != nil {
+		return 0, err
+	}
+	return removed, nil
 }

@@ -15,7 +15,7 @@ import (
 // TestASeqIsTakenOnce: should the lock ever fail, the schema refuses what would be served as two histories.
 func TestASeqIsTakenOnce(t *testing.T) {
 	for name, s := range map[string]*Store{
-		"SQLite": openSQLiteTest(t, Options{}), "Postgres": openPostgresTest(t, Options{}).Store,
+		"SQLite": openSQLiteTest(t, Options{}), "Postgres": openPostgresTest(t, patiently(Options{})).Store,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := store.Write{Edits: []feed.Edit{
@@ -87,7 +87,7 @@ func TestPostgresMigrations(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantApplied(false)
-	openPostgresAt(t, url, Options{})
+	openPostgresAt(t, url, patiently(Options{}))
 	if _, err := Migrate(t.Context(), "postgres://postgres@127.0.0.1:1/none?connect_timeout=1"); !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("migrating nothing: %v; want ErrUnavailable", err)
 	}

@@ -49,13 +49,15 @@ func (r *replica) pull(ctx context.Context, limit int) (more bool, err error) {
 	return d.More, r.apply(d, limit)
 }
 
-// catchUp pulls until nothing is left.
+// catchUp pulls until nothing is left. Being sent back to the beginning again and again is an error.
 func (r *replica) catchUp(ctx context.Context, limit int) error {
-	for {
+	const most = 100 // resets: far more than anybody purges meanwhile
+	for before := r.resets; r.resets-before < most; {
 		if more, err := r.pull(ctx, limit); err != nil || !more {
 			return err
 		}
 	}
+	return fmt.Errorf("%d resets and still not there: a loop", most)
 }
 
 func (r *replica) apply(d feed.Delta, limit int) error {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -162,17 +163,14 @@ func puts(keys ...string) []feed.Edit {
 
 // shape writes changes as "key@seq", tombstones as "-key@seq".
 func shape(changes []feed.Change) string {
-	s := ""
+	words := make([]string, len(changes))
 	for i, c := range changes {
-		if i > 0 {
-			s += " "
-		}
+		words[i] = fmt.Sprintf("%s@%d", c.Key, c.Seq)
 		if c.Deleted {
-			s += "-"
+			words[i] = "-" + words[i]
 		}
-		s += fmt.Sprintf("%s@%d", c.Key, c.Seq)
 	}
-	return s
+	return strings.Join(words, " ")
 }
 
 func wantShape(t *testing.T, d feed.Delta, want string) {

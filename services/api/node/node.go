@@ -52,7 +52,7 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Part{Name: "api", Start: n.makeAPI, Stop: func(context.Context) error { n.api.Close(); return nil }})
-	n.Add(n.server.Part())
+	n.Add(n.server.Part(n.Fail))
 	n.Add(n.drain.Part())
 	return n
 }
@@ -77,7 +77,6 @@ func (n *Node) makeAPI(context.Context) error {
 	}
 	n.api, err = api.New(api.Options{
 		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
-		OpenWrites:     len(n.config.Keys) == 0,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err

@@ -45,7 +45,7 @@ func New(c config.Config, log *slog.Logger) *Node {
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Part{Name: "gateway", Start: n.makeGateway, Stop: func(context.Context) error { n.gateway.Close(); return nil }})
-	n.Add(n.server.Part())
+	n.Add(n.server.Part(n.Fail))
 	n.Add(lifecycle.Part{Name: "connections", Stop: func(ctx context.Context) error { return n.gateway.Drain(ctx) }})
 	n.Add(n.drain.Part())
 	return n
@@ -66,7 +66,8 @@ func (n *Node) makeGateway(context.Context) error {
 		return err
 	}
 	n.gateway, err = gateway.New(gateway.Options{
-		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, AllowedOrigins: n.config.Origins, Logger: n.log,
+		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err
 }

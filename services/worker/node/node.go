@@ -44,7 +44,7 @@ func New(c config.Config, log *slog.Logger) *Node {
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.AddRun("worker", n.work)
-	n.Add(n.server.Part())
+	n.Add(n.server.Part(n.Fail))
 	return n
 }
 

@@ -42,6 +42,7 @@ func (q *queue) remove(f *Follow) {
 }
 
 func (q *queue) clear() {
-	for q.pop() != nil {
+	for q.first != nil {
+		q.remove(q.first)
 	}
 }

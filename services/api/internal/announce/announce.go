@@ -61,6 +61,7 @@ func New(b bus.Bus, timeout time.Duration, logger *slog.Logger) *Announcer {
 // Committed publishes the head of a write. It goes on when ctx is cancelled, for the timeout at most, and a failure is
 // logged only: the write is done, and the sweeper will signal it.
 func (a *Announcer) Committed(ctx context.Context, name feed.Name, head feed.Cursor) {
+	beforePublish()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	defer cancel()
 	if err := a.bus.Publish(ctx, name, head); err != nil {

@@ -6,11 +6,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 )
 
@@ -57,33 +57,11 @@ func unauthorized(challenge, detail string) *problem.Problem {
 
 // open tells whether this is someone on this machine whom the configuration lets write without a token. The Host has to
 // be a name of this machine, too: a page of another site that lets its own name lead here must not get in.
+// What says that it was forwarded, by a proxy that isn't trusted to say for whom, may come from anywhere.
 func (s *Server) open(x *exchange) bool {
-	return s.OpenWrites && isLoopbackIP(x.c.ClientIP()) && isLoopbackHost(s.host(x))
-}
-
-// host is the host that the client asked for.
-func (s *Server) host(x *exchange) string {
-	if s.fromProxy(x) {
-		// The nearest proxy's is the last. Of the others nothing is known.
-		values := strings.Split(strings.Join(x.c.Request.Header.Values("X-Forwarded-Host"), ","), ",")
-		if host := strings.TrimSpace(values[len(values)-1]); host != "" {
-			return host
-		}
-	}
-	return x.c.Request.Host
-}
-
-func (s *Server) fromProxy(x *exchange) bool {
-	peer, err := netip.ParseAddr(x.c.RemoteIP())
-	if err != nil {
-		return false
-	}
-	for _, prefix := range s.proxies {
-		if prefix.Contains(peer.Unmap()) {
-			return true
-		}
-	}
-	return false
+	r := x.c.Request
+	return s.OpenWrites && isLoopbackIP(x.c.ClientIP()) && isLoopbackHost(s.proxies.Host(r)) &&
+		(s.proxies.Sent(r) || !origin.Forwarded(r))
 }
 
 func isLoopbackHost(host string) bool {
@@ -103,73 +81,8 @@ func isLoopbackIP(s string) bool {
 // originAllowed tells whether the page that sent the request, if it was one, may write or read what is private: it comes
 // from here, or from a configured origin.
 func (s *Server) originAllowed(x *exchange) bool {
-	text := x.c.Request.Header.Get("Origin")
-	if text == "" {
-		return len(x.c.Request.Header.Values("Origin")) == 0
-	}
-	origin, err := parseOrigin(text)
-	if err != nil {
-		return false // "null" is nobody's
-	}
-	if s.origins[origin] {
-		return true
-	}
-	// Scheme aside: whatever ends TLS before this server doesn't always tell.
-	scheme, host, _ := strings.Cut(origin, "://")
-	return host == withoutDefaultPort(scheme, strings.ToLower(s.host(x)))
-}
-
-// parseOrigin brings an origin into the form in which they are compared.
-func parseOrigin(text string) (string, error) {
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
-		u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
-		return "", fmt.Errorf("%q is not an origin; allowed: http or https, a host and maybe a port, "+
-			"such as https://app.example.com", text)
-	}
-	return u.Scheme + "://" + withoutDefaultPort(u.Scheme, strings.ToLower(u.Host)), nil
-}
-
-func withoutDefaultPort(scheme, host string) string {
-	if scheme == "https" {
-		return strings.TrimSuffix(host, ":443")
-	}
-	return strings.TrimSuffix(host, ":80")
-}
-
-func parseOrigins(texts []string) (map[string]bool, error) {
-	origins := make(map[string]bool, len(texts))
-	var errs []error
-	for _, text := range texts {
-		origin, err := parseOrigin(text)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("allowed origins: %w", err))
-			continue
-		}
-		origins[origin] = true
-	}
-	return origins, errors.Join(errs...)
-}
-
-func parseProxies(texts []string) ([]netip.Prefix, error) {
-	var prefixes []netip.Prefix
-	var errs []error
-	for _, text := range texts {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			var ip netip.Addr
-			if ip, err = netip.ParseAddr(text); err == nil {
-				prefix = netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen())
-			}
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("trusted proxies: %q is not an address; allowed: an IP address or a CIDR, "+
-				"such as 10.0.0.0/8", text))
-			continue
-		}
-		prefixes = append(prefixes, prefix)
-	}
-	return prefixes, errors.Join(errs...)
+	_, ok := s.origins.Allow(x.c.Request, s.proxies)
+	return ok
 }
 
 // mayReadAll tells whether the request may read all of these feeds. Of private feeds that it may not read the problem

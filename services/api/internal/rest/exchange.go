@@ -2,9 +2,11 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -20,6 +22,8 @@ type exchange struct {
 	policy policy.Namespace
 	read   bool // it reads one feed
 	write  bool
+	// stall is how long the client may take nothing of a large body.
+	stall time.Duration
 
 	// of a read's query
 	canonical bool
@@ -38,7 +42,7 @@ func (x *exchange) setParams(p params) { x.canonical, x.pinned = p.canonical, p.
 // read makes a handler of reads of one feed.
 func (s *Server) read(h func(*exchange) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		x := &exchange{c: c, read: true}
+		x := &exchange{c: c, read: true, stall: s.StallTimeout}
 		s.finish(x, func() error {
 			err := s.findFeed(x)
 			s.allowReading(x, err != nil || x.public())
@@ -58,7 +62,7 @@ func (s *Server) read(h func(*exchange) error) gin.HandlerFunc {
 // write makes a handler of writes to one feed.
 func (s *Server) write(action auth.Action, h func(*exchange) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		x := &exchange{c: c, write: true}
+		x := &exchange{c: c, write: true, stall: s.StallTimeout}
 		s.finish(x, func() error {
 			if err := s.allowWriting(x); err != nil {
 				return err
@@ -79,7 +83,7 @@ func (s *Server) write(action auth.Action, h func(*exchange) error) gin.HandlerF
 // plain makes a handler of what isn't about one feed.
 func (s *Server) plain(h func(*exchange) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		x := &exchange{c: c}
+		x := &exchange{c: c, stall: s.StallTimeout}
 		s.finish(x, func() error { return h(x) })
 	}
 }
@@ -157,5 +161,26 @@ func (x *exchange) sendBody(body []byte) {
 		x.c.Writer.WriteHeaderNow()
 		return
 	}
-	_, _ = x.c.Writer.Write(body) // the client may be gone
+	x.writeBody(body)
+}
+
+// bodyChunk is how much of a body, in bytes, a client has to take in each StallTimeout.
+const bodyChunk = 64 << 10
+
+// writeBody sends a body to a client that may be slow, but not stuck: who takes nothing must not hold megabytes for ever. A body of
+// one chunk is under the host's own time limit.
+func (x *exchange) writeBody(body []byte) {
+	control := http.NewResponseController(x.c.Writer)
+	for first := true; len(body) > 0; first = false {
+		chunk := body[:min(bodyChunk, len(body))]
+		body = body[len(chunk):]
+		if !first || len(body) > 0 {
+			if err := control.SetWriteDeadline(time.Now().Add(x.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return
+			}
+		}
+		if _, err := x.c.Writer.Write(chunk); err != nil {
+			return // the client is gone
+		}
+	}
 }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -20,6 +19,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/policy"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/announce"
@@ -49,6 +49,7 @@ type Options struct {
 	MaxWaiting     int
 	HeadsWait      time.Duration
 	BodyTimeout    time.Duration
+	StallTimeout   time.Duration
 	ReadTimeout    time.Duration
 	WriteTimeout   time.Duration
 	PublishTimeout time.Duration
@@ -58,8 +59,8 @@ type Options struct {
 type Server struct {
 	// static
 	Options
-	origins map[string]bool
-	proxies []netip.Prefix
+	origins *origin.List
+	proxies origin.Proxies
 	handler http.Handler
 
 	announce *announce.Announcer
@@ -74,11 +75,11 @@ func New(opts Options) (*Server, error) {
 	s := &Server{Options: opts}
 	var errs []error
 	var err error
-	if s.origins, err = parseOrigins(opts.AllowedOrigins); err != nil {
-		errs = append(errs, err)
+	if s.origins, err = origin.ParseList(opts.AllowedOrigins); err != nil {
+		errs = append(errs, fmt.Errorf("allowed origins: %w", err))
 	}
-	if s.proxies, err = parseProxies(opts.TrustedProxies); err != nil {
-		errs = append(errs, err)
+	if s.proxies, err = origin.ParseProxies(opts.TrustedProxies); err != nil {
+		errs = append(errs, fmt.Errorf("trusted proxies: %w", err))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

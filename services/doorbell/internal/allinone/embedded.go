@@ -22,6 +22,7 @@ import (
 // configuration, which must be valid, everybody on this machine may write.
 func Embedded(c config.Config, log *slog.Logger) *Node {
 	n := newNode(c, log)
+	n.openWrites = len(c.Keys) == 0
 	n.Add(lifecycle.Opened("data folder", new(*flock.Flock), n.openFolder))
 	n.Add(lifecycle.Opened("store", &n.store, n.openSQLite))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openMembus))

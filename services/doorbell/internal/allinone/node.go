@@ -33,6 +33,8 @@ type Node struct {
 	log    *slog.Logger
 	server *httphost.Server
 	drain  httphost.Drain
+	// openWrites: everybody on this machine may write without a key.
+	openWrites bool
 
 	// set while starting, read afterwards
 	store   store.Store
@@ -53,7 +55,7 @@ func newNode(c config.Config, log *slog.Logger) *Node {
 func (n *Node) addServices() {
 	n.AddRun("worker", n.work)
 	n.Add(lifecycle.Part{Name: "services", Start: n.makeServices, Stop: n.closeServices})
-	n.Add(n.server.Part())
+	n.Add(n.server.Part(n.Fail))
 	n.Add(lifecycle.Part{Name: "connections", Stop: n.disconnect})
 }
 
@@ -73,14 +75,15 @@ func (n *Node) makeServices(context.Context) error {
 		return err
 	}
 	n.gateway, err = gateway.New(gateway.Options{
-		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, AllowedOrigins: n.config.Origins, Logger: n.log,
+		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	if err != nil {
 		return err
 	}
 	n.api, err = api.New(api.Options{
 		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
-		OpenWrites:     len(n.config.Keys) == 0,
+		OpenWrites:     n.openWrites,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	if err != nil {

@@ -175,10 +175,6 @@ func (f *follower) Alive(alive bool) {
 	}
 	h.opt.Logger.Log(h.ctx, level, what, "clients", len(h.clients), "feeds", len(h.feeds))
 	if alive {
-		// Who subscribed meanwhile was told null, whatever the head.
-		for _, e := range h.feeds {
-			e.tellLocked()
-		}
 		h.retryLocked()
 	}
 	for c := range h.clients {

@@ -86,22 +86,41 @@ func (c *Client) settle(a *answer) {
 func (c *Client) mark(f *follow, head bus.Head) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.gone {
-		return
+	if c.markLocked(f, head) {
+		c.wake()
 	}
-	f.head = head // never older than before: it is the entry's
+}
+
+// markLocked is mark with mu held. It tells whether there is something new to say.
+func (c *Client) markLocked(f *follow, head bus.Head) bool {
+	if f.gone {
+		return false
+	}
+	if head.Newer(f.head) {
+		f.head = head
+	}
 	if !f.announced || f.dirty || !f.head.Newer(f.told) {
-		return
+		return false
 	}
 	f.dirty = true
 	c.dirty = append(c.dirty, f)
-	c.wake()
+	return true
 }
 
+// setAlive is called with Hub.mu held.
 func (c *Client) setAlive(alive bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.alive = alive
+	if alive {
+		// Who subscribed meanwhile was told null, whatever the head. In one go with alive: an answer that is taken in
+		// between would be null for good.
+		for _, f := range c.feeds {
+			if f.entry.listening() {
+				c.markLocked(f, f.entry.head)
+			}
+		}
+	}
 	c.backlog = len(c.dirty) - c.nextHead
 	c.wake()
 }
