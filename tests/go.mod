@@ -14,7 +14,10 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
-require github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+require (
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
+)
 
 replace github.com/doorbell-sync/doorbell/pkg => ../pkg
 
