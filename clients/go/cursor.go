@@ -36,7 +36,7 @@ func parseCursor(s string) (cursor, error) {
 		ok = ok && c.base > 0
 	}
 	if !ok {
-		return cursor{}, fmt.Errorf("%q is not a cursor", s)
+		return cursor{}, fmt.Errorf("%q is not a cursor; allowed: one as Doorbell gave it, such as \"0k3f9xa-1042\"", s)
 	}
 	return c, nil
 }

@@ -103,8 +103,7 @@ func (c *Config) Validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
 		bad(`listen is %q; allowed: "host:port", such as "127.0.0.1:8080"`, c.Listen)
-	}
-	if !c.Loopback() && len(c.Keys) == 0 {
+	} else if !c.Loopback() && len(c.Keys) == 0 {
 		bad("listen is %q, which others can reach: that needs keys; allowed without keys: a loopback address, such as "+
 			`"127.0.0.1:8080"`, c.Listen)
 	}

@@ -46,8 +46,14 @@ func (s *Server) Part(fail func(error)) lifecycle.Part {
 	}
 }
 
-// URL is where the server is reached, once it listens.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+// URL is where the server is reached from this machine, once it listens.
+func (s *Server) URL() string {
+	addr, ok := s.listener.Addr().(*net.TCPAddr)
+	if ok && addr.IP.IsUnspecified() {
+		return fmt.Sprintf("http://localhost:%d", addr.Port)
+	}
+	return "http://" + s.listener.Addr().String()
+}
 
 func (s *Server) start(ctx context.Context, fail func(error)) (err error) {
 	s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.address)
