@@ -12,6 +12,8 @@ if [ $# = 0 ]; then set -- ./services/*/cmd/*; fi
 
 # Without C, a binary runs anywhere, and nobody needs a C compiler to build it.
 export CGO_ENABLED=0
+# Gin's MessagePack, which nothing here uses, is a sixth of all the compiling.
+export GOFLAGS="${GOFLAGS:-} -tags=nomsgpack"
 
 work=$(mktemp -d)
 job=''

@@ -41,6 +41,9 @@ trap 'exit 143' TERM
 # The race detector needs C on Linux, whatever the environment says. Tests that build a binary decide for themselves.
 if [ "$(uname -s)" = Linux ]; then export CGO_ENABLED=1; fi
 
+# As in scripts/build.sh.
+export GOFLAGS="${GOFLAGS:-} -tags=nomsgpack"
+
 # `work` is every package of every module of go.work: in one go, so that modules build beside each other.
 # -count=1: the end-to-end tests build binaries from source that go test doesn't see, so a cached pass may be a lie.
 # -gcflags: SQLite is C turned into Go, which the race detector slows down four times, and no race of ours hides in it.
