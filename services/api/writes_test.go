@@ -207,6 +207,10 @@ func TestFailedPublish(t *testing.T) {
 	if !strings.Contains(h.log.String(), "could not be signalled") {
 		t.Error("nothing was logged")
 	}
+	h.put("pub:a", "two", "2")
+	if n := strings.Count(h.log.String(), "could not be signalled"); n != 1 {
+		t.Errorf("logged %d times; want once as long as it lasts", n)
+	}
 }
 
 // TestHangingPublish: the answer waits for the bus for so long, and no longer.

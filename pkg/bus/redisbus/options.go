@@ -113,6 +113,8 @@ func (o Options) client() (*redis.Client, error) {
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout, opts.PoolTimeout = o.Timeout, o.Timeout, o.Timeout, o.Timeout
 	opts.ContextTimeoutEnabled = true
 	opts.PoolSize = commandsAtOnce
+	// An idle connection may have died silently, and each such one costs whoever takes it a Timeout. So none idles for long.
+	opts.ConnMaxIdleTime = o.ProbeEvery
 	opts.PipelinePoolSize = -1 // nearly everything is a pipeline
 	// RESP3's notices would move connections to other servers by themselves; nothing else here needs it.
 	opts.Protocol = 2

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
@@ -30,7 +31,9 @@ type Announcer struct {
 	ctx     context.Context // ends with Close
 	end     context.CancelFunc
 	found   chan found
-	running sync.WaitGroup
+	// unsignalled counts the writes since the bus last took one.
+	unsignalled atomic.Int64
+	running     sync.WaitGroup
 
 	known map[feed.Name]known // owned by the heal goroutine
 }
@@ -65,7 +68,15 @@ func (a *Announcer) Committed(ctx context.Context, name feed.Name, head feed.Cur
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	defer cancel()
 	if err := a.bus.Publish(ctx, name, head); err != nil {
-		a.logger.Warn("a write could not be signalled; the sweeper will do it", "feed", name, "cursor", head.String(), "error", err)
+		if a.unsignalled.Add(1) == 1 { // once per spell: without the bus, every write is one
+			a.logger.Warn("a write could not be signalled; the sweeper will do it", "feed", name, "cursor", head.String(), "error", err)
+		}
+		return
+	}
+	if a.unsignalled.Load() > 0 {
+		if n := a.unsignalled.Swap(0); n > 0 {
+			a.logger.Info("writes are signalled again", "unsignalled", n)
+		}
 	}
 }
 
