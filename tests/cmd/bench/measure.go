@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -36,14 +38,15 @@ type ring struct {
 	at   time.Time
 }
 
-func measure(ctx context.Context, url string, writes int) (results, error) {
+// measure writes at the API with the key ("": none), one at a time, and hears of it from the gateway.
+func measure(ctx context.Context, api, gateway, key string, writes int) (results, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	signals, err := follow(ctx, url)
+	signals, err := follow(ctx, gateway)
 	if err != nil {
 		return results{}, err
 	}
-	client := &http.Client{Transport: &http.Transport{}}
+	client := keyClient(key, 1)
 	defer client.CloseIdleConnections()
 	var r results
 	for n := range warmUp + writes {
@@ -51,7 +54,7 @@ func measure(ctx context.Context, url string, writes int) (results, error) {
 			return r, err
 		}
 		sent := time.Now()
-		head, err := write(ctx, client, url, n)
+		head, err := write(ctx, client, api, feed, "price", n)
 		answered := time.Now()
 		if err != nil {
 			return r, err
@@ -68,7 +71,7 @@ func measure(ctx context.Context, url string, writes int) (results, error) {
 	}
 	for range 500 {
 		sent := time.Now()
-		if _, err := request(ctx, client, http.MethodGet, url+"/healthz", ""); err != nil {
+		if _, err := request(ctx, client, http.MethodGet, api+"/healthz", ""); err != nil {
 			return r, err
 		}
 		r.roundTrip = append(r.roundTrip, time.Since(sent))
@@ -140,9 +143,9 @@ func await(ctx context.Context, signals <-chan ring, head string) (time.Time, er
 	}
 }
 
-// write makes one change and gives the feed's head after it.
-func write(ctx context.Context, client *http.Client, url string, n int) (string, error) {
-	body := `{"changes":[{"key":"price","value":{"n":` + strconv.Itoa(n) + `}}]}`
+// write puts one item and gives the feed's head after it.
+func write(ctx context.Context, client *http.Client, url, feed, key string, n int) (string, error) {
+	body := fmt.Sprintf(`{"changes":[{"key":%q,"value":{"n":%d}}]}`, key, n)
 	answer, err := request(ctx, client, http.MethodPost, url+"/v1/feeds/"+feed+"/changes", body)
 	if err != nil {
 		return "", err
@@ -154,6 +157,25 @@ func write(ctx context.Context, client *http.Client, url string, n int) (string,
 		return "", fmt.Errorf("the answer to a write: %w", err)
 	}
 	return written.Cursor, nil
+}
+
+// keyClient keeps that many connections, and sends the key with every request, "": none.
+func keyClient(key string, connections int) *http.Client {
+	return &http.Client{Transport: &keyed{&http.Transport{MaxIdleConnsPerHost: connections}, key}}
+}
+
+type keyed struct {
+	*http.Transport
+
+	key string
+}
+
+func (k *keyed) RoundTrip(r *http.Request) (*http.Response, error) {
+	if k.key != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+k.key)
+	}
+	return k.Transport.RoundTrip(r)
 }
 
 func request(ctx context.Context, client *http.Client, method, url, body string) ([]byte, error) {
