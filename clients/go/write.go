@@ -99,13 +99,23 @@ func (c *Client) write(ctx context.Context, method, feed, rest string, body []by
 	if err != nil {
 		return Written{}, err
 	}
-	w := Written{Cursor: a.header.Get("Doorbell-Cursor")}
-	if len(a.body) > 0 {
-		if err := json.Unmarshal(a.body, &w); err != nil {
-			return Written{}, fmt.Errorf("doorbell: %s %s: the answer is not what a write gets: %w", method, path, err)
-		}
+	var w struct {
+		Cursor *string `json:"cursor"`
+		First  int64   `json:"first"`
 	}
-	return w, nil
+	if header := a.header.Get("Doorbell-Cursor"); header != "" {
+		w.Cursor = &header
+	}
+	if len(a.body) > 0 {
+		err = json.Unmarshal(a.body, &w)
+	}
+	if err == nil && w.Cursor == nil { // a portal's page, say: nothing was written
+		err = errors.New("it has no cursor")
+	}
+	if err != nil {
+		return Written{}, fmt.Errorf("doorbell: %s %s: the answer is not what a write gets: %w", method, path, err)
+	}
+	return Written{Cursor: *w.Cursor, First: w.First}, nil
 }
 
 // appendChange writes a change as JSON by hand, because encoding/json would rewrite the value (white space, "<"), and a

@@ -207,3 +207,18 @@ func TestNewRefuses(t *testing.T) {
 		t.Error("a bad gateway was taken")
 	}
 }
+
+// TestAnswersThatNoWriteGets: what a login page or another server says is not that the write happened.
+func TestAnswersThatNoWriteGets(t *testing.T) {
+	for _, body := range []string{"", "{}", `{"ok":true}`, "<html>", `{"first":1}`} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+		client, err := New(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w, err := client.Touch(t.Context(), "a"); err == nil {
+			t.Errorf("%q was taken for %+v", body, w)
+		}
+		srv.Close()
+	}
+}

@@ -18,26 +18,31 @@ import (
 type Server struct {
 	// static after New
 	address string
+	log     *slog.Logger
 	server  *http.Server
 
 	listener net.Listener // set by Start
 }
 
-// New makes a server that doesn't listen yet. Headers are bounded in size (32 KiB) and time (10 s); bodies and answers are
-// the handler's business, but an answer that isn't written within a minute is cut, unless the handler extends that.
+// stopGrace is how long requests under way may take to end when the server is stopped.
+const stopGrace = 10 * time.Second
+
+// New makes a server that doesn't listen yet. Headers are bounded in size (160 KiB, which a question for 1,000 heads fits)
+// and time (10 s), a whole request in time (40 s); bodies and answers are the handler's business, but an answer that isn't written within a minute is cut, unless the handler extends that.
 func New(address string, h http.Handler, log *slog.Logger) *Server {
-	return &Server{address: address, server: &http.Server{
+	return &Server{address: address, log: log, server: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       40 * time.Second, // of bodies that no handler reads, too
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
+		MaxHeaderBytes:    160 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // it tells what peers do, not what we do
 	}}
 }
 
 // Part is the server in a process's lifecycle: it listens from Start on; Stop takes no new requests and waits for those under
-// way (hijacked connections are not among them) until ctx ends, when it cuts them. fail is told when serving ends by itself.
+// way (hijacked connections are not among them) for 10 s or until ctx ends, when it cuts them. fail is told when serving ends by itself.
 func (s *Server) Part(fail func(error)) lifecycle.Part {
 	return lifecycle.Part{
 		Name:  "listener",
@@ -69,8 +74,16 @@ func (s *Server) start(ctx context.Context, fail func(error)) (err error) {
 }
 
 func (s *Server) stop(ctx context.Context) error {
-	if err := s.server.Shutdown(ctx); err != nil {
+	grace, cancel := context.WithTimeout(ctx, stopGrace)
+	defer cancel()
+	err := s.server.Shutdown(grace)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
 		return errors.Join(err, s.server.Close())
 	}
-	return nil
+	// One slow client must use up neither the time of what is stopped after this, nor make the stop a failure.
+	s.log.Warn("requests under way were cut", "after", stopGrace)
+	return s.server.Close()
 }

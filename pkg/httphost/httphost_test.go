@@ -135,3 +135,14 @@ func TestDrainSaysSoThenWaits(t *testing.T) {
 		}
 	})
 }
+
+// TestBoundsOfARequest: net/http reads a body that no handler reads before it answers, so the bound must be the server's.
+func TestBoundsOfARequest(t *testing.T) {
+	s := New("127.0.0.1:0", http.NotFoundHandler(), slog.New(slog.DiscardHandler)).server
+	if s.ReadTimeout <= 0 || s.ReadHeaderTimeout <= 0 || s.WriteTimeout <= 0 || s.IdleTimeout <= 0 {
+		t.Errorf("a server without bounds: %+v", s)
+	}
+	if s.MaxHeaderBytes < 1000*(128+len("&feed=")) {
+		t.Errorf("headers of %d bytes don't hold a question for 1,000 heads", s.MaxHeaderBytes)
+	}
+}

@@ -162,3 +162,21 @@ func Forwarded(r *http.Request) bool {
 	}
 	return false
 }
+
+// Readable tells whether the client's address can be read from what the proxies say: every entry of X-Forwarded-For is an
+// address, and there is no Forwarded, which is not read here. A request that wasn't forwarded is readable.
+func (p Proxies) Readable(r *http.Request) bool {
+	if !Forwarded(r) {
+		return true
+	}
+	values := r.Header.Values("X-Forwarded-For")
+	if !p.Sent(r) || len(values) == 0 || len(r.Header.Values("Forwarded")) > 0 {
+		return false
+	}
+	for entry := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		if _, err := netip.ParseAddr(strings.TrimSpace(entry)); err != nil {
+			return false
+		}
+	}
+	return true
+}

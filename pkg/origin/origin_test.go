@@ -94,3 +94,32 @@ func TestBadListsAreReportedWhole(t *testing.T) {
 		t.Error("an empty list has an origin")
 	}
 }
+
+func TestReadable(t *testing.T) {
+	proxies, err := ParseProxies([]string{"127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		peer, header, value string
+		want                bool
+	}{
+		{"1.2.3.4:5", "", "", true},
+		{"127.0.0.1:5", "X-Forwarded-For", "8.8.8.8", true},
+		{"127.0.0.1:5", "X-Forwarded-For", "::1, 8.8.8.8", true},
+		{"1.2.3.4:5", "X-Forwarded-For", "8.8.8.8", false},
+		{"127.0.0.1:5", "X-Forwarded-For", "8.8.8.8:4711", false},
+		{"127.0.0.1:5", "X-Forwarded-For", "127.0.0.1, unknown", false},
+		{"127.0.0.1:5", "X-Forwarded-For", "", false},
+		{"127.0.0.1:5", "Forwarded", "for=8.8.8.8", false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = c.peer
+		if c.header != "" {
+			r.Header.Set(c.header, c.value)
+		}
+		if got := proxies.Readable(r); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}

@@ -120,6 +120,7 @@ func TestOpenWrites(t *testing.T) {
 		{name: "through a proxy that nobody trusts", remote: "127.0.0.1:4711", host: "localhost", headers: header{"X-Forwarded-For": "192.0.2.7"}},
 		{name: "through one that hides its client", remote: "127.0.0.1:4711", host: "127.0.0.1:8080", headers: header{"Via": "1.1 proxy"}},
 		{name: "a trusted proxy for somebody else", remote: "127.0.0.1:4711", host: "localhost", proxies: []string{"127.0.0.1"}, headers: header{"X-Forwarded-For": "192.0.2.7"}},
+		{name: "a trusted proxy for who knows whom", remote: "127.0.0.1:4711", host: "localhost", proxies: []string{"127.0.0.1"}, headers: header{"X-Forwarded-For": "8.8.8.8:4711"}},
 		{name: "a trusted proxy for this machine", remote: "10.0.0.5:4711", host: "localhost", proxies: []string{"10.0.0.0/8"}, headers: header{"X-Forwarded-For": "127.0.0.1"}, open: true},
 		{name: "a trusted proxy, asked by another name", remote: "127.0.0.1:4711", host: "localhost", proxies: []string{"127.0.0.1"}, headers: header{"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "evil.example"}},
 		{name: "a foreign page", remote: "127.0.0.1:4711", host: "localhost:8080", headers: header{"Origin": "https://evil.example"}},

@@ -10,7 +10,6 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
-	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 )
 
@@ -57,11 +56,11 @@ func unauthorized(challenge, detail string) *problem.Problem {
 
 // open tells whether this is someone on this machine whom the configuration lets write without a token. The Host has to
 // be a name of this machine, too: a page of another site that lets its own name lead here must not get in.
-// What says that it was forwarded, by a proxy that isn't trusted to say for whom, may come from anywhere.
+// What says that it was forwarded, without a trusted proxy that tells for whom, may come from anywhere.
 func (s *Server) open(x *exchange) bool {
 	r := x.c.Request
 	return s.OpenWrites && isLoopbackIP(x.c.ClientIP()) && isLoopbackHost(s.proxies.Host(r)) &&
-		(s.proxies.Sent(r) || !origin.Forwarded(r))
+		s.proxies.Readable(r)
 }
 
 func isLoopbackHost(host string) bool {

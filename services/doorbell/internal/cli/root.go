@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -86,7 +88,17 @@ func firstOf(a, b string) string {
 // explain turns a server's problem into a line for people.
 func explain(err error) error {
 	if p, ok := errors.AsType[*doorbell.Problem](err); ok && p.Detail != "" {
-		return fmt.Errorf("%s (%d %s)", p.Detail, p.Status, p.Code)
+		return fmt.Errorf("%s (%d %s)", printable(p.Detail), p.Status, printable(p.Code))
 	}
 	return err
+}
+
+// printable keeps a server's words from steering the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
 }
