@@ -129,7 +129,7 @@ func TestBrokenHTTP(t *testing.T) {
 		"NUL in a header":       "GET / HTTP/1.1\r\nHost: x\r\nA: \x00\r\n\r\n",
 		"broken escape":         "GET /v1/feeds/%zz HTTP/1.1\r\nHost: x\r\n\r\n",
 		"no host":               "GET /v1/feeds/demo:mine HTTP/1.1\r\n\r\n",
-		"a header beyond bound": "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 64<<10) + "\r\n\r\n",
+		"a header beyond bound": "GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 192<<10) + "\r\n\r\n",
 	} {
 		res, body := exchange(t, server.Addr(), text)
 		if res.StatusCode < 400 || res.StatusCode >= 500 && res.StatusCode != http.StatusNotImplemented {
