@@ -32,14 +32,14 @@ func parseHead(s string) bus.Head {
 // keys are the names of keys and channels.
 type keys struct {
 	head, due, signal, claim, node string // begin a name that ends with {…}
-	wanted, mark                   string
+	wanted, mark, probe            string
 }
 
 func newKeys(prefix string) keys {
 	return keys{
 		head: prefix + ":head:{", due: prefix + ":due:{", signal: prefix + ":signal:{",
 		claim: prefix + ":claim:{", node: prefix + ":node:{",
-		wanted: prefix + ":wanted", mark: prefix + ":mark",
+		wanted: prefix + ":wanted", mark: prefix + ":mark", probe: prefix + ":probe",
 	}
 }
 
