@@ -119,7 +119,7 @@ type Keeper interface {
 	// Feeds lists up to limit feeds with names after the given one ("" for the first), by name in byte order.
 	Feeds(ctx context.Context, after feed.Name, limit int) ([]Listed, error)
 
-	// Ping tells whether the database answers.
+	// Ping tells whether the database answers, and has the tables that it needs.
 	Ping(ctx context.Context) error
 }
 

@@ -69,10 +69,10 @@ func closeDB(db *gorm.DB) error {
 	return pool.Close()
 }
 
-// Ping tells whether the database answers.
+// Ping tells whether the database answers, and has feeds to tell of.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.inRead(ctx, "ping", func(tx *gorm.DB) error {
-		var one int
-		return tx.Raw("SELECT 1").Scan(&one).Error
+		var some bool
+		return tx.Raw("SELECT EXISTS (SELECT 1 FROM feeds)").Scan(&some).Error
 	})
 }
