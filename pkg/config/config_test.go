@@ -156,3 +156,13 @@ func TestNeed(t *testing.T) {
 		t.Errorf("with wrong URLs: %v; want both named and no password", err)
 	}
 }
+
+func TestInternalListen(t *testing.T) {
+	for text, good := range map[string]bool{"": true, "127.0.0.1:9090": true, ":9090": true, "9090": false, "host:": false} {
+		c := Defaults()
+		c.InternalListen = text
+		if err := c.Validate(); (err == nil) != good {
+			t.Errorf("internal_listen %q: %v", text, err)
+		}
+	}
+}

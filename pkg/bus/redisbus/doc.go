@@ -17,6 +17,8 @@
 //	doorbell:node:{id}       channel  of one pub/sub connection alone: "pulse", "done <id of a question>"
 //	doorbell:mark            hash     see bus.Memory
 //	doorbell:probe           string   empty; set to see whether keys can be. Expires after a minute
+//	doorbell:said            channel  "<topic> <message>", what nodes broadcast; all of them hear it on their first line
+//	doorbell:kept:{set}      zset     entries of bus.Keeper by their end in Unix milliseconds
 //
 // # Why nothing is missed
 //
@@ -34,6 +36,6 @@
 // # Locks
 //
 // Bus.mu guards everything in memory but what is named here; no I/O and no call to a Follower or Answerer happens under it.
-// The locks of queue, debts and life are leaves: they may be taken under Bus.mu, and nothing is taken under them.
+// The locks of queue, debts, life and delivery.Topics are leaves: they may be taken under Bus.mu, and nothing is taken under them.
 // PubSub has a lock of its own, under which it writes: it is never called with any of ours.
 package redisbus

@@ -196,6 +196,9 @@ func (l *line) begin(lf *life) *round {
 	if l.wanted = l == b.lines[0] && b.answerers > 0; l.wanted {
 		r.other = append(r.other, b.keys.wanted)
 	}
+	if l == b.lines[0] {
+		r.other = append(r.other, b.keys.said)
+	}
 	l.pending, l.leaving, l.unwritten = nil, nil, nil
 	for name, st := range l.feeds {
 		if !st.InUse() {
@@ -314,6 +317,8 @@ func (l *line) message(channel, payload string) {
 		b.replied(payload)
 	case b.keys.wanted:
 		b.questioned(payload)
+	case b.keys.said:
+		b.said(payload)
 	}
 }
 

@@ -66,6 +66,9 @@ func (l *line) readRounds(lf *life, rounds []*round) error {
 		l.synced.Store(true)
 		l.heardNow()
 		b.judge()
+		if l == b.lines[0] {
+			b.topics.Gap()
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

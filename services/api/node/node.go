@@ -15,6 +15,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
+	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/api"
 )
 
@@ -33,11 +34,12 @@ func Service() command.Service {
 type Node struct {
 	lifecycle.Stack
 	// static
-	config config.Config
-	log    *slog.Logger
-	server *httphost.Server
-	drain  httphost.Drain
-	rest   http.Handler
+	config    config.Config
+	log       *slog.Logger
+	server    *httphost.Server
+	telemetry *telemetry.Telemetry
+	drain     httphost.Drain
+	rest      http.Handler
 
 	// set while starting
 	store *gormstore.Postgres
@@ -47,8 +49,10 @@ type Node struct {
 
 // New makes a node of a valid configuration. rest serves what is not the API's.
 func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
-	n := &Node{config: c, log: log, rest: rest, drain: httphost.Drain{Wait: c.DrainWait}}
+	n := &Node{config: c, log: log, telemetry: telemetry.New(), rest: rest, drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Part{Name: "api", Start: n.makeAPI, Stop: func(context.Context) error { n.api.Close(); return nil }})

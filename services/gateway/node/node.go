@@ -13,6 +13,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/gateway"
 )
 
@@ -29,10 +30,11 @@ func Service() command.Service {
 type Node struct {
 	lifecycle.Stack
 	// static
-	config config.Config
-	log    *slog.Logger
-	server *httphost.Server
-	drain  httphost.Drain
+	config    config.Config
+	log       *slog.Logger
+	server    *httphost.Server
+	telemetry *telemetry.Telemetry
+	drain     httphost.Drain
 
 	// set while starting
 	bus     *redisbus.Bus
@@ -41,8 +43,10 @@ type Node struct {
 
 // New makes a node of a valid configuration.
 func New(c config.Config, log *slog.Logger) *Node {
-	n := &Node{config: c, log: log, drain: httphost.Drain{Wait: c.DrainWait}}
+	n := &Node{config: c, log: log, telemetry: telemetry.New(), drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Part{Name: "gateway", Start: n.makeGateway, Stop: func(context.Context) error { n.gateway.Close(); return nil }})
 	n.Add(n.server.Part(n.Fail))

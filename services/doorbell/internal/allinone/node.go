@@ -19,6 +19,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/api"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/hostfeed"
 	"github.com/doorbell-sync/doorbell/services/gateway"
@@ -29,10 +30,11 @@ import (
 type Node struct {
 	lifecycle.Stack
 	// static
-	config config.Config
-	log    *slog.Logger
-	server *httphost.Server
-	drain  httphost.Drain
+	config    config.Config
+	log       *slog.Logger
+	server    *httphost.Server
+	telemetry *telemetry.Telemetry
+	drain     httphost.Drain
 	// openWrites: everybody on this machine may write without a key.
 	openWrites bool
 
@@ -46,8 +48,10 @@ type Node struct {
 }
 
 func newNode(c config.Config, log *slog.Logger) *Node {
-	n := &Node{config: c, log: log, drain: httphost.Drain{Wait: c.DrainWait}}
+	n := &Node{config: c, log: log, telemetry: telemetry.New(), drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	return n
 }
 
