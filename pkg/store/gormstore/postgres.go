@@ -29,7 +29,7 @@ type Postgres struct{ *Store }
 var (
 	_ store.Store      = (*Postgres)(nil)
 	_ store.Sweepable  = (*Postgres)(nil)
-	_ store.Identified = (*Postgres)(nil)
+	_ store.Rewindable = (*Postgres)(nil)
 )
 
 // OpenPostgres makes a store on the database at url ("postgres://user@host:5432/name?sslmode=…", or in the form of libpq's
@@ -58,6 +58,8 @@ func OpenPostgres(_ context.Context, url string, o Options) (*Postgres, error) {
 		stale:       pgStale,
 		unconnected: pgUnconnected,
 		explain:     pgExplain,
+		renewing:    "SELECT set_config('doorbell.renewing', 'on', true)",
+		rewound:     pgCheckRewound,
 		conns:       o.MaxConns,
 		beginWithin: max(o.BeginTimeout, 0),
 		timeout:     max(o.Timeout, 0),
@@ -109,6 +111,7 @@ const (
 	pgIdleTooLong          = "25P03"
 	pgReadOnly             = "25006" // a primary that has become a standby
 	pgBadText              = "22021"
+	pgRewound              = "DBRWD" // ours: see the migration that makes lineage
 	// A schema that isn't there, or is older than this program.
 	pgNoTable, pgNoColumn, pgNoFunction, pgNoSchema = "42P01", "42703", "42883", "3F000"
 )
@@ -168,6 +171,8 @@ func pgExplain(err error) error {
 		return fmt.Errorf("a name, key or value holds a NUL or what isn't UTF-8: %w", err)
 	case pgNoTable, pgNoColumn, pgNoFunction, pgNoSchema:
 		return fmt.Errorf(`the schema isn't there, or is older than this program; run "doorbell migrate up": %w`, err)
+	case pgRewound:
+		return fmt.Errorf("%w: %w", store.ErrRewound, err)
 	case pgReadOnly:
 		return fmt.Errorf("the database takes no writes; is it a standby? %w", err)
 	}

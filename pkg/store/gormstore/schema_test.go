@@ -103,7 +103,8 @@ func TestWithoutItsSchemaTheDatabaseIsUnavailable(t *testing.T) {
 	defer p.Close()
 	_, appended := p.Append(t.Context(), "a", touch)
 	_, read := p.Heads(t.Context(), []feed.Name{"a"})
-	for what, err := range map[string]error{"ping": p.Ping(t.Context()), "append": appended, "heads": read} {
+	_, _, changed := p.Changed(t.Context(), "")
+	for what, err := range map[string]error{"ping": p.Ping(t.Context()), "append": appended, "heads": read, "changed": changed} {
 		if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "doorbell migrate up") {
 			t.Errorf("%s without a schema: %v; want ErrUnavailable, and what to do", what, err)
 		}

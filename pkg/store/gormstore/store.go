@@ -45,6 +45,11 @@ type dialect struct {
 	// explain says more about errors that need it; may be nil.
 	explain func(error) error
 
+	// renewing is a statement that lets the transaction write feeds although the database has been rewound; "": any may.
+	renewing string
+	// rewound says in a read whether the database has been, as an ErrRewound; nil: it can't be behind our back.
+	rewound func(tx *gorm.DB) error
+
 	conns       int           // how many connections the pool may hold
 	beginWithin time.Duration // to get a connection and begin a transaction on it; 0: as long as the call may take
 	timeout     time.Duration // for a whole call; 0: as long as its context says

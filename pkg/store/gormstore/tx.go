@@ -154,6 +154,7 @@ func (s *Store) fault(what string, err error) error {
 		err = s.dialect.explain(err)
 	}
 	switch {
+	case errors.Is(err, store.ErrUnavailable): // it says so itself
 	case errors.Is(err, errNoConnection), errors.Is(err, errTooLong), s.dialect.unavailable(err):
 		return fmt.Errorf("%s: %w: %w", what, store.ErrUnavailable, err)
 	}

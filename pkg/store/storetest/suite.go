@@ -46,6 +46,7 @@ func Run(t *testing.T, open Open, histories int) {
 		{"items", testItem},
 		{"heads and listing", testHeads},
 		{"drop", testDrop},
+		{"renew", testRenew},
 		{"max items", testTrim},
 		{"purge", testPurge},
 		{"purge scopes", testPurgeScope},
