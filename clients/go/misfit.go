@@ -22,7 +22,9 @@ func (m *Misfit) Error() string {
 // misfit tells why a page is not the answer to what was asked for: the feed from since on ("" for its snapshot, or a bare seq),
 // at least at atLeast. nil when it is.
 func misfit(path, feed, since string, o ReadOptions, p *Page) error {
-	wrong := func(format string, args ...any) error { return &Misfit{Asked: path, Detail: fmt.Sprintf(format, args...)} }
+	wrong := func(format string, args ...any) error {
+		return &Misfit{Asked: path, Detail: fmt.Sprintf(format, args...)}
+	}
 	to, err := parseCursor(p.Cursor)
 	if err != nil {
 		return err
