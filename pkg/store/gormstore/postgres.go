@@ -57,6 +57,7 @@ func OpenPostgres(_ context.Context, url string, o Options) (*Postgres, error) {
 		undone:      pgUndone,
 		stale:       pgStale,
 		unconnected: pgUnconnected,
+		claim:       pgClaim,
 		explain:     pgExplain,
 		conns:       o.MaxConns,
 		beginWithin: max(o.BeginTimeout, 0),
@@ -156,6 +157,11 @@ func pgUnavailable(err error) bool {
 		}
 	}
 	return pgUnconnected(err) || pgLost(err)
+}
+
+func pgClaim(tx *gorm.DB, id int64) (claimed bool, err error) {
+	err = tx.Raw("SELECT pg_try_advisory_xact_lock(?)", id).Scan(&claimed).Error
+	return claimed, err
 }
 
 // pgExplain: a text of Postgres is UTF-8 without U+0000, which neither a key nor JSON can hold as it is.
