@@ -57,6 +57,7 @@ func OpenPostgres(_ context.Context, url string, o Options) (*Postgres, error) {
 		undone:      pgUndone,
 		stale:       pgStale,
 		unconnected: pgUnconnected,
+		claim:       pgClaim,
 		explain:     pgExplain,
 		renewing:    "SELECT set_config('doorbell.renewing', 'on', true)",
 		rewound:     pgCheckRewound,
@@ -162,6 +163,11 @@ func pgUnavailable(err error) bool {
 		}
 	}
 	return pgUnconnected(err) || pgLost(err)
+}
+
+func pgClaim(tx *gorm.DB, id int64) (claimed bool, err error) {
+	err = tx.Raw("SELECT pg_try_advisory_xact_lock(?)", id).Scan(&claimed).Error
+	return claimed, err
 }
 
 // pgExplain says what the database's words mean here.
