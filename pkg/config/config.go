@@ -29,6 +29,8 @@ type Config struct {
 	Listen string `yaml:"listen" env:"LISTEN"`
 	// InternalListen is the address, "host:port", of metrics and profiles, which are the operators' alone. "": none.
 	InternalListen string `yaml:"internal_listen" env:"INTERNAL_LISTEN"`
+	// TLS is what Listen is served with; without it, something in front does TLS.
+	TLS TLS `yaml:"tls" envPrefix:"TLS_"`
 	// Data is the folder that the embedded mode keeps its database in.
 	Data string `yaml:"data" env:"DATA"`
 	// DatabaseURL is where Postgres is, "postgres://user:password@host/database".
@@ -112,6 +114,7 @@ func (c *Config) Validate() error {
 	if _, port, err := net.SplitHostPort(c.InternalListen); c.InternalListen != "" && (err != nil || port == "") {
 		bad(`internal_listen is %q; allowed: "" for none, or "host:port", such as "127.0.0.1:9090"`, c.InternalListen)
 	}
+	errs = append(errs, c.TLS.validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}

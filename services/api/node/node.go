@@ -51,6 +51,7 @@ type Node struct {
 func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n := &Node{config: c, log: log, telemetry: telemetry.New(), rest: rest, drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))

@@ -50,6 +50,7 @@ type Node struct {
 func newNode(c config.Config, log *slog.Logger) *Node {
 	n := &Node{config: c, log: log, telemetry: telemetry.New(), drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	return n
 }
