@@ -175,3 +175,20 @@ func TestNoWritesBeforeAllHaveNewEpochs(t *testing.T) {
 		t.Fatalf("mended: %v, resumed %d times, renewed %v", err, s.resumed, s.renewed)
 	}
 }
+
+// TestWalkFindsWhatNobodyNoticed: a head on the bus that the store has never heard of, and one that it has come up to meanwhile.
+func TestWalkFindsWhatNobodyNoticed(t *testing.T) {
+	s := &rewoundStore{
+		sweptStore: sweptStore{fakeStore: fakeStore{heads: map[feed.Name]feed.Cursor{"a": at(1, 5), "b": at(1, 9)}}, history: "one"},
+		renewed:    map[feed.Name]int{},
+	}
+	b := &rememberingBus{fakeBus: fakeBus{told: map[feed.Name]bus.Head{"a": bus.At(at(1, 7)), "b": bus.At(at(1, 9))}}}
+	w := &walk{Worker: New(Options{Store: s, Bus: b, Policies: policy.NewSet(policy.Namespace{}, nil), Logger: slog.New(slog.DiscardHandler)})}
+	stale := []store.Listed{{Name: "a", Head: at(1, 5)}, {Name: "b", Head: at(1, 8)}}
+	if err := w.renewBehind(t.Context(), stale); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.renewed) != 1 || s.renewed["a"] != 1 || b.head("a") != bus.At(at(2, 5)) || b.head("b") != bus.At(at(1, 9)) {
+		t.Errorf("renewed: %v; the bus: %v, %v", s.renewed, b.head("a"), b.head("b"))
+	}
+}
