@@ -26,6 +26,7 @@ type Store struct {
 	dialect dialect
 	now     func() time.Time
 	pause   func() // tests: see breathe
+	replica bool   // it may be behind
 
 	running sync.Map // the IDs of the store.Onces under way in this process
 }
