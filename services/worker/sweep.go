@@ -110,7 +110,8 @@ func (s *sweep) tellAll(ctx context.Context) error {
 }
 
 // tellMissing publishes those heads that the bus is behind of. Mostly it is behind of none, and publishing an equal head
-// would signal it once more.
+// would signal it once more. That is done for feeds with a signal interval alone, of which the bus may know the head while
+// the process that owed the signal has died: whoever publishes owes it, too.
 func (s *sweep) tellMissing(ctx context.Context, listed []store.Listed) error {
 	if len(listed) == 0 {
 		return nil
@@ -123,14 +124,18 @@ func (s *sweep) tellMissing(ctx context.Context, listed []store.Listed) error {
 	if err != nil {
 		return fmt.Errorf("read the bus's heads: %w", err)
 	}
-	missing := listed[:0]
+	missing, behind := listed[:0], 0
 	for i, l := range listed {
-		if !heads[i].Covers(l.Head) {
+		lost := !heads[i].Covers(l.Head)
+		if lost {
+			behind++
+		}
+		if lost || s.policies.SignalInterval(l.Name) > 0 {
 			missing = append(missing, l)
 		}
 	}
-	if len(missing) > 0 {
-		s.log.InfoContext(ctx, "signalling what was committed and not signalled", "feeds", len(missing))
+	if behind > 0 {
+		s.log.InfoContext(ctx, "signalling what was committed and not signalled", "feeds", behind)
 	}
 	return s.tellListed(ctx, missing)
 }

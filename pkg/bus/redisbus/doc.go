@@ -16,6 +16,7 @@
 //	doorbell:claim:{id}      string   a question that somebody answers; expires after 10 s
 //	doorbell:node:{id}       channel  of one pub/sub connection alone: "pulse", "done <id of a question>"
 //	doorbell:mark            hash     see bus.Memory
+//	doorbell:probe           string   empty; set to see whether keys can be. Expires after a minute
 //	doorbell:said            channel  "<topic> <message>", what nodes broadcast; all of them hear it on their first line
 //	doorbell:kept:{set}      zset     entries of bus.Keeper by their end in Unix milliseconds
 //
@@ -29,7 +30,8 @@
 //
 // A pub/sub connection on which nothing comes is asked for a sign by a message to its own channel, through the
 // connections that publish: so a connection that is silently dead, or leads to another server than the publishers', is
-// found out and replaced. The bus is alive while every line is synced, or was until a few seconds ago.
+// found out and replaced. A server that takes no keys (it is full, or a replica) counts as away: heads would stay behind
+// without anybody knowing. The bus is alive while every line is synced, or was until a few seconds ago.
 //
 // # Locks
 //

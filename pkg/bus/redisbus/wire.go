@@ -32,7 +32,7 @@ func parseHead(s string) bus.Head {
 // keys are the names of keys and channels.
 type keys struct {
 	head, due, signal, claim, node, kept string // begin a name that ends with {…}
-	wanted, mark, said                   string
+	wanted, mark, probe, said            string
 }
 
 func newKeys(prefix string) keys {
@@ -40,6 +40,7 @@ func newKeys(prefix string) keys {
 		head: prefix + ":head:{", due: prefix + ":due:{", signal: prefix + ":signal:{",
 		claim: prefix + ":claim:{", node: prefix + ":node:{",
 		kept: prefix + ":kept:{", wanted: prefix + ":wanted", said: prefix + ":said", mark: prefix + ":mark",
+		probe: prefix + ":probe",
 	}
 }
 

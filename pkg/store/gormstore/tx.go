@@ -149,11 +149,14 @@ func (s *Store) fault(what string, err error) error {
 	switch {
 	case err == nil, isDomain(err):
 		return err
-	case errors.Is(err, errNoConnection), errors.Is(err, errTooLong), s.dialect.unavailable(err):
-		return fmt.Errorf("%s: %w: %w", what, store.ErrUnavailable, err)
 	}
 	if s.dialect.explain != nil {
 		err = s.dialect.explain(err)
+	}
+	switch {
+	case errors.Is(err, store.ErrUnavailable): // it says so itself
+	case errors.Is(err, errNoConnection), errors.Is(err, errTooLong), s.dialect.unavailable(err):
+		return fmt.Errorf("%s: %w: %w", what, store.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

@@ -32,7 +32,7 @@ func (s *Session) authenticate(ctx context.Context, token string) (*auth.Princip
 	case errors.Is(err, auth.ErrInvalid):
 		return nil, invalid
 	case err != nil:
-		s.opt.Logger.Error("a token can't be weighed", "session", s.id, "err", err)
+		s.opt.Logger.Error("a token can't be weighed", "session", s.id.String(), "err", err)
 		return nil, err
 	}
 	return principal, nil
@@ -72,3 +72,7 @@ func (s *Session) auth(ctx context.Context, cmd wire.Command) error {
 	}
 	return nil
 }
+
+// Alarm is called when the time that was asked of the carrier has come. A [*wire.Close] says that the session ends here. No
+// token has an end yet.
+func (s *Session) Alarm() error { return nil }
