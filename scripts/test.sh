@@ -71,10 +71,12 @@ page_tests() {
 client_tests() {
 	local status=0
 	scripts/build.sh ./services/doorbell/cmd/doorbell || return 1
-	cd clients/ts
-	npm ci --prefer-offline --no-audit --no-fund --loglevel=error || return 1
-	npm run --silent check || status=1
+	cd clients
+	npm ci --prefer-offline --loglevel=error >/dev/null || return 1
+	npm run --silent check --workspaces || status=1
+	cd ts
 	npm test --silent || status=1
+	npm run --silent e2e || status=1
 	return "$status"
 }
 

@@ -46,7 +46,8 @@ export class Doorbell<F extends Feed = Feed> {
   /** @internal */
   constructor(o: DoorbellOptions, make: (name: string, host: FeedHost) => F) {
     this.#make = make
-    const url = o.url || globalThis.location?.origin
+    // While a server renders, there is no location, and nothing is followed.
+    const url = o.url || (globalThis.location?.origin ?? 'http://localhost')
     if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`url is ${JSON.stringify(o.url)}; allowed: http(s)://host, with a path or without`)
     this.#http = new Http({ ...o, url, credentials: o.credentials ?? 'same-origin' })
     const allowed = rungs.filter((r) => !o.transports || (o.transports as string[]).includes(r.transport))

@@ -219,7 +219,7 @@ export class Feed<T = unknown> implements AsyncIterable<FeedChange> {
   #begin(): void {
     this.#following = true
     const { persistence } = this.host
-    if (persistence && !this.bare && !this.#kept) void persistence(this).finally(() => this.#start())
+    if (persistence && !this.bare && !this.#kept) void persistence(this).catch(() => 0).then(() => this.#start())
     else this.#start()
     this.#kept = true
   }
