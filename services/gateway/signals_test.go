@@ -39,6 +39,18 @@ func (c *client) message() message {
 	return m
 }
 
+// decode reads a message; on a failure it says so and tells false, since it may be on any goroutine.
+func (c *client) decode(m *message) bool {
+	text, err := c.tryNext()
+	if err == nil {
+		err = json.Unmarshal([]byte(text), m)
+	}
+	if err != nil {
+		c.t.Error("read:", err)
+	}
+	return err == nil
+}
+
 func parseHead(t testing.TB, text *string) feed.Cursor {
 	t.Helper()
 	if text == nil {
