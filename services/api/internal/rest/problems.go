@@ -8,7 +8,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 	"github.com/doorbell-sync/doorbell/pkg/store"
-	"github.com/doorbell-sync/doorbell/services/api/internal/atleast"
+	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
 // Codes that more than one place needs.
@@ -69,9 +69,9 @@ func (s *Server) problem(x *exchange, err error) *problem.Problem {
 			p = p.With("key", precondition.Key)
 		}
 		return p
-	case errors.Is(err, atleast.ErrBehind), errors.Is(err, atleast.ErrFull):
+	case errors.Is(err, window.ErrBehind), errors.Is(err, window.ErrFull):
 		return retryLater("behind", "this server hasn't come up to at_least yet")
-	case errors.Is(err, atleast.ErrClosed):
+	case errors.Is(err, window.ErrClosed):
 		return retryLater("unavailable", "this server is shutting down")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		if x.ctx().Err() == nil {

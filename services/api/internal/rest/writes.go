@@ -44,7 +44,7 @@ func (s *Server) append(x *exchange, w store.Write) error {
 	w.MaxItems = x.policy.MaxItems
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
 	defer cancel()
-	written, err := s.Store.Append(ctx, x.name, w)
+	written, err := s.writer.Append(ctx, x.name, w)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (s *Server) append(x *exchange, w store.Write) error {
 	b := appendCursor([]byte(`{"cursor":`), written.Cursor)
 	b = append(b, `,"first":`...)
 	b = strconv.AppendInt(b, written.First, 10)
-	x.send(append(b, '}'))
+	s.send(x, append(b, '}'))
 	return nil
 }
 
@@ -76,11 +76,11 @@ func (s *Server) dropFeed(x *exchange) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
 	defer cancel()
-	head, err := s.Store.Drop(ctx, x.name, ifHead)
+	head, err := s.writer.Drop(ctx, x.name, ifHead)
 	if err != nil {
 		return err
 	}
 	s.announce.Committed(x.ctx(), x.name, head)
-	x.send(append(appendCursor([]byte(`{"cursor":`), head), '}'))
+	s.send(x, append(appendCursor([]byte(`{"cursor":`), head), '}'))
 	return nil
 }
