@@ -2,15 +2,13 @@ package gormstore
 
 import (
 	"context"
+	"errors"
 
 	"gorm.io/gorm"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 )
-
-// rowOverhead is what a change costs in an answer beside its key and value: member names, seq, punctuation, in bytes.
-const rowOverhead = 40
 
 // Delta reads the changes beyond q.Since from one database snapshot.
 func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.Delta, error) {
@@ -20,9 +18,12 @@ func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.
 		if err != nil {
 			return err
 		}
+		if s.replica && !row.head().Covers(q.Enough) {
+			return errNotEnough
+		}
 		from, err := startOf(row, q)
 		if err != nil {
-			return err
+			return s.orRewound(tx, err)
 		}
 		changes, more, err := readChanges(tx, row.ID, from, q)
 		if err != nil {
@@ -33,7 +34,9 @@ func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.
 			Trimmed: row.Trimmed, Changes: changes, Head: row.head(),
 		}
 		if more {
-			d.Cursor = row.at(changes[len(changes)-1].Seq)
+			var end int64
+			d.Changes, end = store.Cut(changes)
+			d.Cursor = row.at(end)
 			if d.Cursor.Seq < from.base {
 				d.Cursor.Base = from.base
 			}
@@ -41,6 +44,19 @@ func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.
 		return nil
 	})
 	return d, err
+}
+
+// orRewound holds back the news that a reader is ahead of the feed while the feed may be about to get a new epoch: before that,
+// the snapshot that the reader is sent to would be older than what it has, in the same epoch.
+func (s *Store) orRewound(tx *gorm.DB, err error) error {
+	var reset *feed.ResetError
+	if s.dialect.rewound == nil || !errors.As(err, &reset) || reset.Reason != feed.ResetAhead {
+		return err
+	}
+	if rewound := s.dialect.rewound(tx); rewound != nil {
+		return rewound
+	}
+	return err
 }
 
 // start is where a delta begins.
@@ -105,7 +121,7 @@ func readChanges(tx *gorm.DB, feedID int64, from start, q store.Query) (changes 
 		if err := rows.Scan(&c.Key, &c.Seq, &c.Deleted, &c.Value); err != nil {
 			return nil, false, err
 		}
-		size += len(c.Key) + len(c.Value) + rowOverhead
+		size += store.Size(c)
 		if len(changes) == q.Limit || (len(changes) > 0 && size > q.MaxBytes) {
 			more = true
 			break
