@@ -23,6 +23,10 @@ type exchange struct {
 	read   bool // it reads one feed
 	write  bool
 
+	// of a write
+	subject string // whose token it came with; "" for none
+	sent    []byte // its body
+
 	// of a read's query
 	canonical bool
 	pinned    bool

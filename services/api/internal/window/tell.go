@@ -23,8 +23,8 @@ func (t *telling) Append(ctx context.Context, name feed.Name, wr store.Write) (s
 	return written, err
 }
 
-func (t *telling) Drop(ctx context.Context, name feed.Name, ifHead *feed.Cursor) (feed.Cursor, error) {
-	head, err := t.Writer.Drop(ctx, name, ifHead)
+func (t *telling) Drop(ctx context.Context, name feed.Name, ifHead *feed.Cursor, once *store.Once) (feed.Cursor, error) {
+	head, err := t.Writer.Drop(ctx, name, ifHead, once)
 	t.done(name, head, err)
 	return head, err
 }
@@ -34,8 +34,8 @@ func (t *telling) done(name feed.Name, head feed.Cursor, err error) {
 	switch {
 	case err == nil:
 		t.w.Told(name, head)
-	case errors.As(err, &precondition), errors.Is(err, feed.ErrNoFeed):
-	default:
+	case errors.As(err, &precondition), errors.Is(err, feed.ErrNoFeed), errors.Is(err, store.ErrRunning), errors.Is(err, store.ErrReused):
+	default: // one that is repeated may have been done elsewhere
 		t.w.Doubt(name)
 	}
 }
