@@ -103,6 +103,9 @@ func subscribeRace(t *testing.T, rounds int, flap bool) {
 	var all sync.WaitGroup
 	for who := range clients {
 		c := h.dial("")
+		if who%2 == 1 {
+			c = h.dialBinary("")
+		}
 		all.Go(func() {
 			for round := range rounds / clients {
 				if !raceRound(c, who*rounds+round, name, &published) {
