@@ -148,6 +148,10 @@ func (r *translator) message(kind int, b []byte) string {
 		return `{"changed":{` + strings.Join(all, ",") + `}}`
 	case *doorbellv1.ServerMessage_Degraded:
 		return fmt.Sprintf(`{"degraded":%t}`, what.Degraded)
+	case *doorbellv1.ServerMessage_Goaway:
+		return fmt.Sprintf(`{"goaway":{"reason":%q,"in_ms":%d}}`, what.Goaway.Reason, what.Goaway.InMs)
+	case *doorbellv1.ServerMessage_Expiring:
+		return fmt.Sprintf(`{"expiring":{"in_ms":%d}}`, what.Expiring.InMs)
 	case *doorbellv1.ServerMessage_Pong:
 		return "{" + id + `"pong":` + r.marks[what.Pong-1] + "}"
 	case *doorbellv1.ServerMessage_Error:

@@ -63,18 +63,18 @@ func AppendDegraded(b []byte, degraded bool) []byte {
 	return append(b, '}')
 }
 
-// AppendGoaway asks the client to connect again, at a random moment within that many ms.
-func AppendGoaway(b []byte, reason string, inMillis int64) []byte {
-	b = append(b, `{"goaway":{"reason":`...)
-	b = appendString(b, reason)
-	b = append(b, `,"in_ms":`...)
+// AppendExpiring says that the token ends so many ms from now.
+func AppendExpiring(b []byte, inMillis int64) []byte {
+	b = append(b, `{"expiring":{"in_ms":`...)
 	b = strconv.AppendInt(b, inMillis, 10)
 	return append(b, "}}"...)
 }
 
-// AppendExpiring says that the token ends in that many ms.
-func AppendExpiring(b []byte, inMillis int64) []byte {
-	b = append(b, `{"expiring":{"in_ms":`...)
+// AppendGoaway asks the client to connect again at a random moment within so many ms; the reason is one word.
+func AppendGoaway(b []byte, reason string, inMillis int64) []byte {
+	b = append(b, `{"goaway":{"reason":`...)
+	b = appendString(b, reason)
+	b = append(b, `,"in_ms":`...)
 	b = strconv.AppendInt(b, inMillis, 10)
 	return append(b, "}}"...)
 }
