@@ -35,6 +35,8 @@ type Config struct {
 	Data string `yaml:"data" env:"DATA"`
 	// DatabaseURL is where Postgres is, "postgres://user:password@host/database".
 	DatabaseURL string `yaml:"database_url" env:"DATABASE_URL"`
+	// DatabaseReplicaURLs are streaming replicas of it, which may answer the API's reads.
+	DatabaseReplicaURLs []string `yaml:"database_replica_urls" env:"DATABASE_REPLICA_URLS"`
 	// RedisURL is where Redis is, "redis://host:6379/0".
 	RedisURL string `yaml:"redis_url" env:"REDIS_URL"`
 	// DrainWait is how long a service that is asked to stop goes on serving while it says that it isn't ready, so that
@@ -122,6 +124,7 @@ func (c *Config) Validate() error {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}
 	errs = append(errs, checkURL("database_url", c.DatabaseURL, "postgres", "postgresql"))
+	errs = append(errs, c.checkReplicas())
 	errs = append(errs, checkURL("redis_url", c.RedisURL, "redis", "rediss"))
 	if _, err := origin.ParseList(c.Origins); err != nil {
 		bad("origins: %w", err)

@@ -109,6 +109,9 @@ type Query struct {
 	Limit int
 	// MaxBytes bounds the keys and values in the answer, at least 1.
 	MaxBytes int
+	// Enough lets a read replica answer, as long as its snapshot covers this cursor and it has a delta to give; what it doesn't
+	// know, the primary decides: that a feed doesn't exist, resets above all. Zero: the primary answers.
+	Enough feed.Cursor
 }
 
 // Keeper is what runs behind the scenes.

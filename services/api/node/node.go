@@ -67,7 +67,7 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 func (n *Node) URL() string { return n.server.URL() }
 
 func (n *Node) openStore(ctx context.Context) (*gormstore.Postgres, error) {
-	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{})
+	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{Replicas: n.config.DatabaseReplicaURLs})
 }
 
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {

@@ -79,6 +79,10 @@ func (s *Server) problem(x *exchange, err error) *problem.Problem {
 		return errInvalidToken
 	case errors.Is(err, atleast.ErrClosed):
 		return retryLater("unavailable", "this server is shutting down")
+	case errors.Is(err, store.ErrRewound):
+		s.Logger.Warn("the database has been rewound, and a worker has to look after it", "feed", x.name, "error", err)
+		return retryLater("recovering", "the database has been restored or replaced; no write is taken, nor done, until feeds that "+
+			"may lack some have new epochs")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		if x.ctx().Err() == nil {
 			s.Logger.Warn("the store is unavailable", "method", x.c.Request.Method, "feed", x.name, "error", err)

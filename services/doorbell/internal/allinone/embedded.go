@@ -60,7 +60,7 @@ func (n *Node) ensureTokenKey(context.Context) error {
 }
 
 func (n *Node) openSQLite(ctx context.Context) (store.Store, error) {
-	return gormstore.OpenSQLite(ctx, filepath.Join(n.config.Data, "doorbell.db"), gormstore.Options{})
+	return gormstore.OpenSQLite(ctx, filepath.Join(n.config.Data, "doorbell.db"), gormstore.Options{Logger: n.log})
 }
 
 func (n *Node) openMembus(context.Context) (bus.Bus, error) {
