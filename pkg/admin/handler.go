@@ -166,7 +166,11 @@ func body(r *http.Request, v any) error {
 	}
 	d := json.NewDecoder(strings.NewReader(string(text)))
 	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	err = d.Decode(v)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return problem.New(http.StatusBadRequest, "bad_body", fmt.Sprintf("%q can't be a %s", wrong.Field, wrong.Value))
+	}
+	if err != nil {
 		return problem.New(http.StatusBadRequest, "bad_body", "the body is not such an object: "+strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
