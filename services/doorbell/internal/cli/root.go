@@ -26,7 +26,7 @@ func New() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDev(), newPut(), newDelete(), newTouch(), newGet(), newWatch(), newHost())
-	root.AddCommand(newToken(), newConfig(), newMigrate(), newBench())
+	root.AddCommand(newToken(), newRevoke(), newSessions(), newDisconnect(), newRebalance(), newConfig(), newMigrate(), newBench())
 	root.AddCommand(newServices()...)
 	checkArgs(root)
 	return root
