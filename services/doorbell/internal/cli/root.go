@@ -25,7 +25,8 @@ func New() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDev(), newPut(), newDelete(), newTouch(), newGet(), newWatch(), newHost(), newConfig(), newMigrate())
+	root.AddCommand(newDev(), newPut(), newDelete(), newTouch(), newGet(), newWatch(), newHost(), newConfig(), newMigrate(),
+		newEpoch())
 	root.AddCommand(newServices()...)
 	checkArgs(root)
 	return root
@@ -35,17 +36,21 @@ func New() *cobra.Command {
 func checkArgs(cmd *cobra.Command) {
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if check == nil {
-			return nil
-		}
-		if err := check(cmd, args); err != nil {
-			return command.Usage(fmt.Errorf("%w; usage: %s", err, cmd.UseLine()))
-		}
-		return nil
+		return checked(check, cmd, args)
 	}
 	for _, sub := range cmd.Commands() {
 		checkArgs(sub)
 	}
+}
+
+func checked(check cobra.PositionalArgs, cmd *cobra.Command, args []string) error {
+	if check == nil {
+		return nil
+	}
+	if err := check(cmd, args); err != nil {
+		return command.Usage(fmt.Errorf("%w; usage: %s", err, cmd.UseLine()))
+	}
+	return nil
 }
 
 // remote is the server that the client commands talk to.
