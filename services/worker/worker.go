@@ -3,7 +3,7 @@
 //	answerer   the bus asks for heads that it doesn't know ─▶ Store.Heads ─▶ Bus.Publish
 //	rewind     a database that lacks commits takes no writes ─▶ Store.Renew of the feeds concerned ─▶ Store.Resume
 //	sweep      every second ─▶ Store.Changed since the last time ─▶ Bus.Publish where the bus is behind
-//	retention  every minute ─▶ Store.Purge of each policy's old tombstones
+//	retention  every minute ─▶ Store.Purge of each policy's old tombstones, Store.Forget of old outcomes
 //	walk       all feeds, slowly, for ever ─▶ Bus.Publish of each head: heals what was lost between commit and publish
 //
 // None of it decides anything: heads only move forward and purging twice is purging once, so any number of workers
@@ -27,6 +27,7 @@ type Truth interface {
 	Heads(ctx context.Context, names []feed.Name) ([]feed.Cursor, error)
 	Feeds(ctx context.Context, after feed.Name, limit int) ([]store.Listed, error)
 	Purge(ctx context.Context, scope feed.Scope, before time.Time) (int64, error)
+	Forget(ctx context.Context, before time.Time) (int64, error)
 }
 
 // Signals is what the worker needs of a [bus.Bus].

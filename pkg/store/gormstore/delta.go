@@ -21,6 +21,9 @@ func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.
 		if err != nil {
 			return err
 		}
+		if s.replica && !row.head().Covers(q.Enough) {
+			return errNotEnough
+		}
 		from, err := startOf(row, q)
 		if err != nil {
 			return s.orRewound(tx, err)

@@ -31,6 +31,9 @@ type Options struct {
 	// connecting, as statement_timeout, lock_timeout and idle_in_transaction_session_timeout; the URL can have them, too.
 	StatementTimeout, LockTimeout, IdleTimeout time.Duration
 
+	// Replicas are URLs of streaming replicas of the database, which may answer reads (see store.Query).
+	Replicas []string
+
 	pause func() // tests: called in each write, with the lock held
 }
 

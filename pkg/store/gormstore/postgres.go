@@ -24,7 +24,11 @@ import (
 
 // Postgres is the store on Postgres 14 or newer: all that [Store] is, and what only a database of several processes
 // needs. It is safe for concurrent use.
-type Postgres struct{ *Store }
+type Postgres struct {
+	*Store
+
+	replicas *replicas // nil: there are none
+}
 
 var (
 	_ store.Store      = (*Postgres)(nil)
@@ -42,6 +46,18 @@ var (
 // default_query_exec_mode=exec to url, and set the timeouts in the database instead (see [Options]).
 func OpenPostgres(_ context.Context, url string, o Options) (*Postgres, error) {
 	o = o.withDefaults()
+	s, err := openPostgres(url, o)
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{Store: s}
+	if p.replicas, err = openReplicas(p, o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return p, nil
+}
+
+func openPostgres(url string, o Options) (*Store, error) {
 	pool, err := openPool(url, o)
 	if err != nil {
 		return nil, err
@@ -50,20 +66,21 @@ func OpenPostgres(_ context.Context, url string, o Options) (*Postgres, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the database: %w", err), pool.Close())
 	}
-	return &Postgres{&Store{write: db, read: db, now: o.Now, pause: o.pause, dialect: dialect{
+	return &Store{write: db, read: db, now: o.Now, pause: o.pause, dialect: dialect{
 		name:        "postgres",
 		readTx:      &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		unavailable: pgUnavailable,
 		undone:      pgUndone,
 		stale:       pgStale,
 		unconnected: pgUnconnected,
+		claim:       pgClaim,
 		explain:     pgExplain,
 		renewing:    "SELECT set_config('doorbell.renewing', 'on', true)",
 		rewound:     pgCheckRewound,
 		conns:       o.MaxConns,
 		beginWithin: max(o.BeginTimeout, 0),
 		timeout:     max(o.Timeout, 0),
-	}}}, nil
+	}}, nil
 }
 
 // openPool makes a pool of connections, and none yet.
@@ -162,6 +179,11 @@ func pgUnavailable(err error) bool {
 		}
 	}
 	return pgUnconnected(err) || pgLost(err)
+}
+
+func pgClaim(tx *gorm.DB, id int64) (claimed bool, err error) {
+	err = tx.Raw("SELECT pg_try_advisory_xact_lock(?)", id).Scan(&claimed).Error
+	return claimed, err
 }
 
 // pgExplain says what the database's words mean here.

@@ -33,7 +33,7 @@ func wantRewound(t *testing.T, p *Postgres, ahead feed.Cursor, late bool) (id st
 	// On connections from before and new ones, in every way there is to write a feed.
 	_, appended := p.Append(t.Context(), "a", touch)
 	_, born := p.Append(t.Context(), "new", touch)
-	_, dropped := p.Drop(t.Context(), "a", nil)
+	_, dropped := p.Drop(t.Context(), "a", nil, nil)
 	byHand := p.fault("by hand", p.write.WithContext(t.Context()).Exec("UPDATE feeds SET head = head + 1").Error)
 	_, read := p.Delta(t.Context(), "a", store.Query{Since: ahead, Limit: 1, MaxBytes: 1})
 	for what, err := range map[string]error{

@@ -10,6 +10,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"time"
 
 	"gorm.io/gorm"
@@ -25,6 +26,9 @@ type Store struct {
 	dialect dialect
 	now     func() time.Time
 	pause   func() // tests: see breathe
+	replica bool   // it may be behind
+
+	running sync.Map // the IDs of the store.Onces under way in this process
 }
 
 var _ store.Store = (*Store)(nil)
@@ -42,6 +46,9 @@ type dialect struct {
 	stale func(error) bool
 	// unconnected tells whether an error means that a connection could not be made.
 	unconnected func(error) bool
+	// claim takes a lock that no other process holds, until the transaction ends, and tells whether it could; nil: there is no
+	// other process.
+	claim func(tx *gorm.DB, id int64) (bool, error)
 	// explain says more about errors that need it; may be nil.
 	explain func(error) error
 

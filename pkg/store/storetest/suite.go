@@ -50,6 +50,11 @@ func Run(t *testing.T, open Open, histories int) {
 		{"max items", testTrim},
 		{"purge", testPurge},
 		{"purge scopes", testPurgeScope},
+		{"a write is done once", testOnce},
+		{"a refusal is given once", testOnceRefused},
+		{"a drop is done once", testOnceDrop},
+		{"of many at once one is done", testOnceTogether},
+		{"outcomes are forgotten", testForget},
 		{"concurrent writers and readers", testConcurrent},
 		{"closing twice", testClose},
 	} {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,61 +35,22 @@ type platform struct {
 	folder               string
 }
 
-// host is what the testkit asks of a test, for a program that is none: a failure is a panic that withPlatform recovers.
-type host struct {
-	cleanups []func()
-	errs     []error
-}
-
-type failure struct{ err error }
-
-func (*host) Helper()            {}
-func (h *host) Cleanup(f func()) { h.cleanups = append(h.cleanups, f) }
-func (h *host) Fatalf(format string, args ...any) {
-	panic(failure{fmt.Errorf(format, args...)})
-}
-
-func (h *host) Errorf(format string, args ...any) {
-	h.errs = append(h.errs, fmt.Errorf(format, args...))
-}
-
-// try calls f, and keeps its failure.
-func (h *host) try(f func()) {
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case failure:
-			h.errs = append(h.errs, r.err)
-		default:
-			panic(r)
-		}
-	}()
-	f()
-}
-
 // withPlatform starts a platform, calls f, and ends all of it. The SQL, if any, is run on the migrated database before
 // the first service is started.
 func withPlatform(bin, sql string, f func(p *platform) error) error {
-	h := new(host)
-	h.try(func() {
-		p, err := startPlatform(h, bin, sql)
+	return testkit.Run(func(t testkit.TB) error {
+		p, err := startPlatform(t, bin, sql)
 		if err == nil {
 			err = f(p)
 		}
-		if err != nil {
-			h.errs = append(h.errs, err)
-			if p != nil {
-				h.errs = append(h.errs, p.lastWords()...)
-			}
+		if err != nil && p != nil {
+			err = errors.Join(append([]error{err}, p.lastWords()...)...)
 		}
+		return err
 	})
-	for _, c := range slices.Backward(h.cleanups) {
-		h.try(c)
-	}
-	return errors.Join(h.errs...)
 }
 
-func startPlatform(h *host, bin, sql string) (*platform, error) {
+func startPlatform(h testkit.TB, bin, sql string) (*platform, error) {
 	folder, err := os.MkdirTemp("", "doorbell-bench.")
 	if err != nil {
 		return nil, err
@@ -149,7 +109,7 @@ type service struct {
 
 func (s *service) url() string { return "http://" + s.addr }
 
-func startService(h *host, bin string, args ...string) (*service, error) {
+func startService(h testkit.TB, bin string, args ...string) (*service, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, err

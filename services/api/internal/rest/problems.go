@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 	"github.com/doorbell-sync/doorbell/pkg/store"
@@ -71,6 +72,11 @@ func (s *Server) problem(x *exchange, err error) *problem.Problem {
 		return p
 	case errors.Is(err, atleast.ErrBehind), errors.Is(err, atleast.ErrFull):
 		return retryLater("behind", "this server hasn't come up to at_least yet")
+	case errors.Is(err, auth.ErrUnavailable):
+		s.Logger.Warn("tokens can't be weighed", "error", err)
+		return retryLater("unavailable", "who may do what can't be told right now")
+	case errors.Is(err, auth.ErrInvalid): // it ended while the request waited
+		return errInvalidToken
 	case errors.Is(err, atleast.ErrClosed):
 		return retryLater("unavailable", "this server is shutting down")
 	case errors.Is(err, store.ErrRewound):

@@ -15,17 +15,19 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/devkey"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/hostfeed"
 )
 
-// Embedded makes a node on SQLite and the in-process bus, which writes this machine's figures to a feed. Without keys in the
-// configuration, which must be valid, everybody on this machine may write.
+// Embedded makes a node on SQLite and the in-process bus, which writes this machine's figures to a feed. Without keys and tokens
+// in the configuration, which must be valid, everybody on this machine may write.
 func Embedded(c config.Config, log *slog.Logger) *Node {
 	n := newNode(c, log)
-	n.openWrites = len(c.Keys) == 0
+	n.openWrites = len(c.Keys) == 0 && !c.Tokens.Enabled()
 	n.Add(lifecycle.Opened("data folder", new(*flock.Flock), n.openFolder))
 	n.Add(lifecycle.Opened("store", &n.store, n.openSQLite))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openMembus))
+	n.Add(lifecycle.Part{Name: "secret of tokens", Start: n.ensureTokenKey})
 	n.addServices()
 	n.AddRun("host figures", func(ctx context.Context) error { return hostfeed.Run(ctx, n.URL(), n.hostKey, n.log) })
 	return n
@@ -51,6 +53,16 @@ func HoldFolder(folder string) (*flock.Flock, error) {
 
 // Database is where the embedded mode's database is in its folder.
 func Database(folder string) string { return filepath.Join(folder, "doorbell.db") }
+
+// ensureTokenKey lets tokens for development be made on this machine, where no others are configured.
+func (n *Node) ensureTokenKey(context.Context) error {
+	if n.config.Tokens.Enabled() {
+		return nil
+	}
+	key, err := devkey.Ensure(n.config.Data)
+	n.devKeys = []config.TokenKey{key}
+	return err
+}
 
 func (n *Node) openSQLite(ctx context.Context) (store.Store, error) {
 	return gormstore.OpenSQLite(ctx, Database(n.config.Data), gormstore.Options{Logger: n.log})
