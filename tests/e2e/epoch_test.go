@@ -42,6 +42,9 @@ func TestEpochBump(t *testing.T) {
 	}
 	server.Stop()
 	run(2, "epoch", "bump", "--data", data)
+	if r := run(2, "epoch", "jump", "--data", data); !strings.Contains(r.Err, `unknown command "jump"`) {
+		t.Errorf("an unknown command: %s", r.Err)
+	}
 	run(2, "epoch", "bump", "--data", data, "--all", "demo:a")
 	run(2, "epoch", "bump", "--data", data, "Not a feed")
 	run(1, "epoch", "bump", "--data", data, "demo:a", "demo:none")

@@ -13,13 +13,13 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/servers/postgres"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/allinone"
 )
 
 func newEpoch() *cobra.Command {
-	group := &cobra.Command{Use: "epoch", Short: "Have clients start over", Args: cobra.NoArgs}
 	cmd := &cobra.Command{
 		Use:   "bump [FEED...]",
 		Short: "Give feeds new epochs, so that clients forget what they have of them and load them anew",
@@ -53,8 +53,7 @@ func newEpoch() *cobra.Command {
 		}
 		return errors.Join(bump(cmd.Context(), cmd.OutOrStdout(), s, names), end())
 	}
-	group.AddCommand(cmd)
-	return group
+	return newGroup("epoch", "Have clients start over", cmd)
 }
 
 // feedNames are the feeds that are meant; nil: all.
@@ -81,7 +80,7 @@ type renewable interface {
 
 func openToRenew(ctx context.Context, c config.Config, log *slog.Logger) (s renewable, end func() error, err error) {
 	if c.DatabaseURL != "" {
-		p, err := gormstore.OpenPostgres(ctx, c.DatabaseURL, gormstore.Options{})
+		p, err := postgres.Open(ctx, c, log)
 		if err != nil {
 			return nil, nil, err
 		}

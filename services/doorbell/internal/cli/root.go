@@ -32,6 +32,18 @@ func New() *cobra.Command {
 	return root
 }
 
+// newGroup makes a command that only has others below it. Called without any of them it prints its help, and with one that there
+// isn't it says so, whatever flags come along.
+func newGroup(use, short string, subs ...*cobra.Command) *cobra.Command {
+	group := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
+		RunE:               func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	group.AddCommand(subs...)
+	return group
+}
+
 // checkArgs makes wrong arguments of cmd and the commands below it usage errors that show how it should be called.
 func checkArgs(cmd *cobra.Command) {
 	check := cmd.Args
