@@ -35,11 +35,19 @@ func (s *Server) URL() string { return "http://" + s.Addr }
 
 // launch starts a program. ended is the signal that it gets when this process dies without a word.
 func launch(t testkit.TB, role, addr string, ended syscall.Signal, program string, args ...string) (*Server, error) {
+	return launchReading(t, nil, role, addr, ended, program, args...)
+}
+
+// launchReading is launch with a standard input; nil: none.
+func launchReading(t testkit.TB, in *os.File, role, addr string, ended syscall.Signal, program string, args ...string) (*Server, error) {
 	s := &Server{Role: role, Addr: addr, cmd: exec.Command(program, args...), log: new(tail), done: make(chan struct{})} //nolint:noctx // Stop
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "DOORBELL_") { // what somebody has set is no part of a measurement
 			s.cmd.Env = append(s.cmd.Env, pair)
 		}
+	}
+	if in != nil {
+		s.cmd.Stdin = in
 	}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: ended, Setpgid: true}
