@@ -3,10 +3,10 @@
 
 .DEFAULT_GOAL := help
 
-.PHONY: help run build test bench fuzz lint fmt tidy clean
+.PHONY: help run build test bench fuzz lint fmt generate tidy clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build Doorbell and run it on this machine; the last line is its page (ARGS="--data DIR" …)
 	@scripts/run.sh $(ARGS)
@@ -28,6 +28,9 @@ lint: ## check Go, shell and the page's scripts, without changing them
 
 fmt: ## format all Go files
 	@scripts/golangci-lint.sh fmt
+
+generate: ## write the Go code of proto/ anew (it is checked in)
+	@cd proto && go run ./cmd/generate .
 
 # Between the two tidyings, because a synced version may drop or need other modules.
 tidy: ## bring every go.mod, go.sum and go.work in line with the code

@@ -22,6 +22,7 @@ shellcheck | shellcheck                 | shellcheck           | ShellCheck
 postgres   | postgresql                 | postgresql@17        | the PostgreSQL server, 14 or newer (or PG_BIN=its bin folder)
 redis      | redis-server               | redis                | redis-server 7 or newer
 nginx      | nginx                      | nginx                | nginx (or NGINX=its path)
+varnish    | varnish gcc libc6-dev      | varnish              | Varnish (or VARNISHD=its path)
 '
 
 has_gcc() {
@@ -75,6 +76,11 @@ has_redis() {
 # Debian keeps it where only root's PATH leads.
 has_nginx() {
 	[ -x "${NGINX:-/usr/sbin/nginx}" ] || command -v nginx >/dev/null
+}
+
+# Likewise.
+has_varnish() {
+	[ -x "${VARNISHD:-/usr/sbin/varnishd}" ] || command -v varnishd >/dev/null
 }
 
 die() {
@@ -174,7 +180,7 @@ without_services() {
 
 installed_services() {
 	local service
-	for service in postgresql redis-server nginx; do
+	for service in postgresql redis-server nginx varnish; do
 		if [ -e "/etc/init.d/$service" ]; then printf '%s ' "$service"; fi
 	done
 }

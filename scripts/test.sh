@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh gcc node chromium postgres redis nginx
+scripts/setup.sh gcc node chromium postgres redis nginx varnish
 
 # Everything temporary goes here: binaries that tests build, databases, browser profiles.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/doorbell-test.XXXXXX")

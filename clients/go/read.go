@@ -198,6 +198,9 @@ func (c *Client) page(ctx context.Context, feed, since string, o ReadOptions, et
 	if err != nil {
 		return nil, nil, fmt.Errorf("doorbell: GET %s: %w", path, err)
 	}
+	if err := misfit(path, feed, since, o, p); err != nil {
+		return nil, nil, err
+	}
 	p.PollAfter = pollAfter(a.header)
 	return p, a.header, nil
 }

@@ -38,8 +38,16 @@ func IfMatch(cursor string) WriteOption {
 	return func(h http.Header) { h.Set("If-Match", `"`+cursor+`"`) }
 }
 
+// Once names a write by a key of the caller's own (1 to 255 characters of ASCII, such as crypto/rand.Text()), so that it happens
+// once however often it is sent. Within 24 hours the same call with the same key gets the first one's answer, a 412
+// included; another write with that key is a *[Problem] "idempotency_key_reused". With Once a write whose outcome isn't
+// known, or that the server can't take right now, is sent again: four times in all, for some seconds.
+func Once(key string) WriteOption {
+	return func(h http.Header) { h.Set(onceHeader, key) }
+}
+
 // Write commits changes, 1,000 at most, in one transaction, in order, all or none. When it fails with anything but
-// a *[Problem], whether it happened is unknown; it is not tried again.
+// a *[Problem], whether it happened is unknown; it is not tried again, unless it has a name ([Once]).
 func (c *Client) Write(ctx context.Context, feed string, changes []Change, opts ...WriteOption) (Written, error) {
 	body := []byte(`{"changes":[`)
 	for i, ch := range changes {
@@ -95,7 +103,7 @@ func (c *Client) write(ctx context.Context, method, feed, rest string, body []by
 	for _, o := range opts {
 		o(header)
 	}
-	a, err := c.do(ctx, method, path+rest, header, body)
+	a, err := c.sendWrite(ctx, method, path+rest, header, body)
 	if err != nil {
 		return Written{}, err
 	}

@@ -6,12 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 )
 
-// ErrInvalid says that a token is not one that is accepted here. It says no more, so that nothing is learnt from it.
+// ErrInvalid says that a token is not one that is accepted here. It says no more, so that nothing is learnt from it; see
+// [ReasonOf] for what the operator may know.
 var ErrInvalid = errors.New("the token is not valid")
+
+// ErrUnavailable says that nobody can tell right now: whoever knows doesn't answer.
+var ErrUnavailable = errors.New("who may do what can't be told right now")
 
 // Action is what a subject wants to do with a feed.
 type Action uint8
@@ -30,14 +35,56 @@ func (a Action) String() string {
 
 // Authenticator tells who a token belongs to. Implementations are safe for concurrent use and touch no database.
 type Authenticator interface {
-	// Authenticate gives the token's principal, or ErrInvalid.
+	// Authenticate gives the token's principal, ErrInvalid, or ErrUnavailable.
 	Authenticate(ctx context.Context, token string) (*Principal, error)
 }
 
-// Principal is an authenticated subject. It is immutable. A nil Principal is nobody, who may do nothing.
+// Principal is an authenticated subject. It is immutable once it has been handed on. A nil Principal is nobody, who may do
+// nothing.
 type Principal struct {
 	Subject string
-	grants  [actions][]Pattern
+	// ID is its token's own (jti); "" for one that has none.
+	ID string
+	// Issued is when its token was made; zero: it doesn't say.
+	Issued time.Time
+	// Expires is when its token ends; zero: never, as static keys do.
+	Expires time.Time
+	// Admin lets it do what isn't about feeds: end sessions, revoke tokens.
+	Admin  bool
+	grants [actions][]Pattern
+}
+
+// Scopes are patterns of feeds, as text, that a subject may read, write and drop.
+type Scopes struct {
+	Read, Write, Drop []string
+}
+
+// NewPrincipal makes a principal that never expires. The error joins what is wrong with all of the patterns.
+func NewPrincipal(subject string, scopes Scopes) (*Principal, error) {
+	p := &Principal{Subject: subject}
+	var errs []error
+	for action, patterns := range [actions][]string{Read: scopes.Read, Write: scopes.Write, Drop: scopes.Drop} {
+		for _, text := range patterns {
+			pattern, err := ParsePattern(text)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", Action(action), err))
+			}
+			p.grants[action] = append(p.grants[action], pattern)
+		}
+	}
+	return p, errors.Join(errs...)
+}
+
+// Size is about how much memory it takes, in bytes.
+func (p *Principal) Size() int {
+	const itself, pattern = 160, 32
+	size := itself + len(p.Subject) + len(p.ID)
+	for _, patterns := range p.grants {
+		for _, g := range patterns {
+			size += pattern + len(g.prefix) + len(g.exact)
+		}
+	}
+	return size
 }
 
 // May tells whether p may do a with the feed. Public feeds are the caller's business.

@@ -23,6 +23,8 @@ type Key struct {
 	Read  []string `yaml:"read"`
 	Write []string `yaml:"write"`
 	Drop  []string `yaml:"drop"`
+	// Admin lets the key use what is below /v1/admin/.
+	Admin bool `yaml:"admin"`
 }
 
 // Keys authenticates static API keys. It is immutable.
@@ -59,7 +61,7 @@ func (k *Keys) Authenticate(_ context.Context, token string) (*Principal, error)
 	if p, ok := k.byHash[sha256.Sum256([]byte(token))]; ok {
 		return p, nil
 	}
-	return nil, ErrInvalid
+	return nil, Refuse(UnknownToken)
 }
 
 // Len is the number of keys.
@@ -74,16 +76,11 @@ func (key Key) parse() (*Principal, [sha256.Size]byte, error) {
 	if err != nil {
 		errs = append(errs, err)
 	}
-	p := &Principal{Subject: key.Name}
-	for action, patterns := range [actions][]string{Read: key.Read, Write: key.Write, Drop: key.Drop} {
-		for _, text := range patterns {
-			pattern, err := ParsePattern(text)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", Action(action), err))
-			}
-			p.grants[action] = append(p.grants[action], pattern)
-		}
+	p, err := NewPrincipal(key.Name, Scopes{Read: key.Read, Write: key.Write, Drop: key.Drop})
+	if err != nil {
+		errs = append(errs, err)
 	}
+	p.Admin = key.Admin
 	return p, hash, errors.Join(errs...)
 }
 

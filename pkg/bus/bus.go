@@ -75,8 +75,8 @@ type Bus interface {
 	// without asking the store.
 	Alive() bool
 
-	// Close ends all subscriptions: once it has returned, no Follower is called any more. Closing twice is fine; closing
-	// from within a Follower or Answerer is not.
+	// Close ends all subscriptions: once it has returned, no Follower, Answerer or Listener is called any more. Closing twice is
+	// fine; closing from within one is not.
 	Close() error
 }
 

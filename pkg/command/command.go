@@ -81,9 +81,11 @@ func Flags(cmd *cobra.Command, data bool) (load func() (config.Config, error)) {
 	d := config.Defaults()
 	file := cmd.Flags().String("config", "", "a YAML file")
 	set := map[string]func(*config.Config, string){
-		"listen": func(c *config.Config, v string) { c.Listen = v },
+		"listen":          func(c *config.Config, v string) { c.Listen = v },
+		"internal-listen": func(c *config.Config, v string) { c.InternalListen = v },
 	}
 	cmd.Flags().String("listen", d.Listen, "the address to serve on (DOORBELL_LISTEN)")
+	cmd.Flags().String("internal-listen", "", "the address of metrics and profiles (DOORBELL_INTERNAL_LISTEN)")
 	if data {
 		cmd.Flags().String("data", d.Data, "the folder of the database (DOORBELL_DATA)")
 		set["data"] = func(c *config.Config, v string) { c.Data = v }

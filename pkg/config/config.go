@@ -27,10 +27,16 @@ const EnvPrefix = "DOORBELL_"
 type Config struct {
 	// Listen is the address that is served on, "host:port".
 	Listen string `yaml:"listen" env:"LISTEN"`
+	// InternalListen is the address, "host:port", of metrics and profiles, which are the operators' alone. "": none.
+	InternalListen string `yaml:"internal_listen" env:"INTERNAL_LISTEN"`
+	// TLS is what Listen is served with; without it, something in front does TLS.
+	TLS TLS `yaml:"tls" envPrefix:"TLS_"`
 	// Data is the folder that the embedded mode keeps its database in.
 	Data string `yaml:"data" env:"DATA"`
 	// DatabaseURL is where Postgres is, "postgres://user:password@host/database".
 	DatabaseURL string `yaml:"database_url" env:"DATABASE_URL"`
+	// DatabaseReplicaURLs are streaming replicas of it, which may answer the API's reads.
+	DatabaseReplicaURLs []string `yaml:"database_replica_urls" env:"DATABASE_REPLICA_URLS"`
 	// RedisURL is where Redis is, "redis://host:6379/0".
 	RedisURL string `yaml:"redis_url" env:"REDIS_URL"`
 	// DrainWait is how long a service that is asked to stop goes on serving while it says that it isn't ready, so that
@@ -43,6 +49,8 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES"`
 	// Keys are the static API keys.
 	Keys []auth.Key `yaml:"keys"`
+	// Tokens says which signed tokens are good.
+	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
 	// Default is the policy of namespaces that are not named, and what those that are begin with.
 	Default policy.Namespace `yaml:"default"`
 	// Namespaces are policies by namespace; what one doesn't say is as in Default.
@@ -55,6 +63,7 @@ func Defaults() Config {
 		Listen:    "127.0.0.1:8080",
 		Data:      "doorbell-data",
 		DrainWait: 3 * time.Second,
+		Tokens:    defaultTokens(),
 		Default:   policy.Default(),
 	}
 }
@@ -103,14 +112,19 @@ func (c *Config) Validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
 		bad(`listen is %q; allowed: "host:port", such as "127.0.0.1:8080"`, c.Listen)
-	} else if !c.Loopback() && len(c.Keys) == 0 {
-		bad("listen is %q, which others can reach: that needs keys; allowed without keys: a loopback address, such as "+
+	} else if !c.Loopback() && len(c.Keys) == 0 && !c.Tokens.Enabled() {
+		bad("listen is %q, which others can reach: that needs keys, or tokens; allowed without: a loopback address, such as "+
 			`"127.0.0.1:8080"`, c.Listen)
 	}
+	if _, port, err := net.SplitHostPort(c.InternalListen); c.InternalListen != "" && (err != nil || port == "") {
+		bad(`internal_listen is %q; allowed: "" for none, or "host:port", such as "127.0.0.1:9090"`, c.InternalListen)
+	}
+	errs = append(errs, c.TLS.validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}
 	errs = append(errs, checkURL("database_url", c.DatabaseURL, "postgres", "postgresql"))
+	errs = append(errs, c.checkReplicas())
 	errs = append(errs, checkURL("redis_url", c.RedisURL, "redis", "rediss"))
 	if _, err := origin.ParseList(c.Origins); err != nil {
 		bad("origins: %w", err)
@@ -121,7 +135,7 @@ func (c *Config) Validate() error {
 	if _, err := auth.NewKeys(c.Keys); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, c.Default.Validate("default"))
+	errs = append(errs, c.Tokens.validate(), c.Default.Validate("default"))
 	for _, name := range sortedKeys(c.Namespaces) {
 		if _, err := feed.ParseNamespace(name); err != nil {
 			bad("namespaces: %w", err)

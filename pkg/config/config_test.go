@@ -121,6 +121,7 @@ func TestLoopback(t *testing.T) {
 func TestPrintHidesSecretsAndIsReadAgain(t *testing.T) {
 	c, err := Load(write(t, `
 database_url: postgres://me:hunter2@db/doorbell?password=hunter3
+database_replica_urls: ["postgres://me:hunter6@replica/doorbell"]
 redis_url: redis://:hunter4@cache:6379/0
 keys: [{name: shop, secret: hunter5-hunter5-hunter5, read: ["*"]}]
 namespaces: {prices: {public: true}}
@@ -151,8 +152,20 @@ func TestNeed(t *testing.T) {
 		t.Errorf("without servers: %v; want both named", err)
 	}
 	c.DatabaseURL, c.RedisURL = "mysql://me:hunter2@x", "not a url"
+	c.DatabaseReplicaURLs = []string{"", "mysql://me:hunter2@x"}
 	err = c.Validate()
-	if err == nil || !strings.Contains(err.Error(), "database_url") || !strings.Contains(err.Error(), "redis_url") || strings.Contains(err.Error(), "hunter2") {
+	if err == nil || !strings.Contains(err.Error(), "database_url") || !strings.Contains(err.Error(), "redis_url") || strings.Contains(err.Error(), "hunter2") ||
+		!strings.Contains(err.Error(), "database_replica_urls[0]") || !strings.Contains(err.Error(), "database_replica_urls[1]") {
 		t.Errorf("with wrong URLs: %v; want both named and no password", err)
+	}
+}
+
+func TestInternalListen(t *testing.T) {
+	for text, good := range map[string]bool{"": true, "127.0.0.1:9090": true, ":9090": true, "9090": false, "host:": false} {
+		c := Defaults()
+		c.InternalListen = text
+		if err := c.Validate(); (err == nil) != good {
+			t.Errorf("internal_listen %q: %v", text, err)
+		}
 	}
 }

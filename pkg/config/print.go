@@ -3,6 +3,7 @@ package config
 import (
 	"io"
 	"net/url"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -12,6 +13,10 @@ const hidden = "(hidden)"
 // Print writes the configuration as YAML that Load would take, but for its secrets, which are left out.
 func (c Config) Print(w io.Writer) error {
 	c.DatabaseURL, c.RedisURL = withoutPassword(c.DatabaseURL), withoutPassword(c.RedisURL)
+	c.DatabaseReplicaURLs = slices.Clone(c.DatabaseReplicaURLs)
+	for i, text := range c.DatabaseReplicaURLs {
+		c.DatabaseReplicaURLs[i] = withoutPassword(text)
+	}
 	keys := c.Keys
 	c.Keys = nil
 	for _, key := range keys {
@@ -20,6 +25,7 @@ func (c Config) Print(w io.Writer) error {
 		}
 		c.Keys = append(c.Keys, key)
 	}
+	c.Tokens = c.Tokens.withoutSecrets()
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	if err := enc.Encode(c); err != nil {

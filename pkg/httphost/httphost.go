@@ -17,9 +17,10 @@ import (
 // Server serves one handler on one address.
 type Server struct {
 	// static after New
-	address string
-	log     *slog.Logger
-	server  *http.Server
+	address   string
+	cert, key string // files; "": no TLS
+	log       *slog.Logger
+	server    *http.Server
 
 	listener net.Listener // set by Start
 }
@@ -41,6 +42,10 @@ func New(address string, h http.Handler, log *slog.Logger) *Server {
 	}}
 }
 
+// UseTLS makes it speak TLS with the certificate in a pair of PEM files, which may be replaced at any time: a new one is
+// served within 10 s. Two empty names change nothing. It comes before Start.
+func (s *Server) UseTLS(cert, key string) { s.cert, s.key = cert, key }
+
 // Part is the server in a process's lifecycle: it listens from Start on; Stop takes no new requests and waits for those under
 // way (hijacked connections are not among them) for 10 s or until ctx ends, when it cuts them. fail is told when serving ends by itself.
 func (s *Server) Part(fail func(error)) lifecycle.Part {
@@ -53,20 +58,33 @@ func (s *Server) Part(fail func(error)) lifecycle.Part {
 
 // URL is where the server is reached from this machine, once it listens.
 func (s *Server) URL() string {
+	scheme := "http://"
+	if s.cert != "" {
+		scheme = "https://"
+	}
 	addr, ok := s.listener.Addr().(*net.TCPAddr)
 	if ok && addr.IP.IsUnspecified() {
-		return fmt.Sprintf("http://localhost:%d", addr.Port)
+		return fmt.Sprintf("%slocalhost:%d", scheme, addr.Port)
 	}
-	return "http://" + s.listener.Addr().String()
+	return scheme + s.listener.Addr().String()
 }
 
 func (s *Server) start(ctx context.Context, fail func(error)) (err error) {
+	serve := s.server.Serve
+	if s.cert != "" {
+		certificate, err := loadCertificate(s.cert, s.key, s.log)
+		if err != nil {
+			return err
+		}
+		s.server.TLSConfig = certificate.config()
+		serve = func(l net.Listener) error { return s.server.ServeTLS(l, "", "") }
+	}
 	s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.address)
 	if err != nil {
 		return err
 	}
 	go func() {
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			fail(fmt.Errorf("serve on %s: %w", s.address, err))
 		}
 	}()

@@ -39,14 +39,14 @@ type Writer interface {
 	// Writes to one feed happen one after the other, writes to different feeds side by side (as far as the
 	// database allows).
 	//
-	// Errors: *feed.PreconditionError, ErrUnavailable.
+	// Errors: *feed.PreconditionError, ErrUnavailable; those of w.Once.
 	Append(ctx context.Context, name feed.Name, w Write) (Written, error)
 
 	// Drop removes the feed's items and history; its row stays, with a later epoch and head 0, and it reads as empty. The
-	// result is the new head. ifHead is what the head must be (nil: anything).
+	// result is the new head. ifHead is what the head must be (nil: anything), once may be nil.
 	//
-	// Errors: feed.ErrNoFeed, *feed.PreconditionError, ErrUnavailable.
-	Drop(ctx context.Context, name feed.Name, ifHead *feed.Cursor) (feed.Cursor, error)
+	// Errors: feed.ErrNoFeed, *feed.PreconditionError, ErrUnavailable; those of once.
+	Drop(ctx context.Context, name feed.Name, ifHead *feed.Cursor, once *Once) (feed.Cursor, error)
 }
 
 // Write is one transaction on one feed.
@@ -62,6 +62,8 @@ type Write struct {
 	// MaxItems is how many items the feed may hold after the write; the oldest (by seq) beyond that are dropped in the same
 	// transaction, without tombstones, and the feed's trimmed seq rises. 0: any number.
 	MaxItems int
+	// Once keeps the outcome, so that the write can be asked for again. nil: it isn't kept.
+	Once *Once
 }
 
 // Written is a write's outcome.
@@ -107,6 +109,9 @@ type Query struct {
 	Limit int
 	// MaxBytes bounds the keys and values in the answer, at least 1.
 	MaxBytes int
+	// Enough lets a read replica answer, as long as its snapshot covers this cursor and it has a delta to give; what it doesn't
+	// know, the primary decides: that a feed doesn't exist, resets above all. Zero: the primary answers.
+	Enough feed.Cursor
 }
 
 // Keeper is what runs behind the scenes.
@@ -116,10 +121,14 @@ type Keeper interface {
 	// tombstones removed; with an error, of those removed until then.
 	Purge(ctx context.Context, scope feed.Scope, before time.Time) (int64, error)
 
+	// Forget removes the outcomes of writes (see [Once]) that were made before the given time, some at a time. The result is
+	// their number; with an error, of those removed until then.
+	Forget(ctx context.Context, before time.Time) (int64, error)
+
 	// Feeds lists up to limit feeds with names after the given one ("" for the first), by name in byte order.
 	Feeds(ctx context.Context, after feed.Name, limit int) ([]Listed, error)
 
-	// Ping tells whether the database answers.
+	// Ping tells whether the database answers, and has the tables that it needs.
 	Ping(ctx context.Context) error
 }
 

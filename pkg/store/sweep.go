@@ -8,7 +8,7 @@ import (
 // ErrHorizon says that a [Horizon] is of another database, or of a history that this one has left.
 var ErrHorizon = errors.New("the horizon is not of this database's history")
 
-// Horizon says which transactions had been committed at some moment: a text that only the store can read, of 60 bytes and
+// Horizon says which transactions had been committed at some moment: a text that only the store can read, of 80 bytes and
 // 20 more for each transaction that was open. It stays valid for as long as the database's history does, so that one may
 // go back to an earlier horizon and hear of everything since then again. "" is none.
 type Horizon string
@@ -24,15 +24,7 @@ type Sweepable interface {
 	// From "" it lists nothing and gives the present horizon. Who then wants all feeds walks them (Feeds): what is
 	// committed during the walk is in the next answer.
 	//
-	// Errors: ErrHorizon (begin again from ""), ErrUnavailable.
+	// Errors: ErrHorizon (begin again from ""); ErrRewound (the database has not come up to the horizon any more, as after a
+	// copy of its files was put back: see [Rewindable.Suspend]); ErrUnavailable.
 	Changed(ctx context.Context, since Horizon) ([]Listed, Horizon, error)
-}
-
-// Identified is a store whose database may be rewound behind our back: restored from a backup, or replaced by a replica
-// that had missed commits.
-type Identified interface {
-	// SystemID names the history that the database writes now; another id means that commits may have been lost.
-	//
-	// Errors: ErrUnavailable.
-	SystemID(ctx context.Context) (string, error)
 }

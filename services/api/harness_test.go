@@ -302,11 +302,11 @@ func (p *probe) Append(ctx context.Context, name feed.Name, w store.Write) (stor
 	return p.Store.Append(ctx, name, w)
 }
 
-func (p *probe) Drop(ctx context.Context, name feed.Name, c *feed.Cursor) (feed.Cursor, error) {
+func (p *probe) Drop(ctx context.Context, name feed.Name, c *feed.Cursor, o *store.Once) (feed.Cursor, error) {
 	if err := p.enter(ctx, "drop"); err != nil {
 		return feed.Cursor{}, err
 	}
-	return p.Store.Drop(ctx, name, c)
+	return p.Store.Drop(ctx, name, c, o)
 }
 
 // busProbe is a bus that can be lost, or lose signals.

@@ -8,15 +8,18 @@ package gateway
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
+	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/outlet"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wheel"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
 )
@@ -30,13 +33,16 @@ type Gateway struct {
 	hub      *hub.Hub
 	sessions session.Options
 	sockets  wsconn.Options
-	ctx      context.Context // of all connections
-	abort    context.CancelFunc
+	kinds    []*session.Kind // by subprotocol
+	wheel    *wheel.Wheel
+	shards   *shard.Pool
+	abort    context.CancelFunc // of what all connections wait for
+	watching sync.WaitGroup     // for what all connections have in common
 
 	mu sync.Mutex
 	// Guarded by mu.
 	draining bool
-	conns    map[*wsconn.Conn]struct{}
+	conns    []*wsconn.Conn // each knows its place
 	serving  sync.WaitGroup // requests and connections; grows under mu only while not draining
 }
 
@@ -55,26 +61,58 @@ func New(opt Options) (*Gateway, error) {
 		return nil, fmt.Errorf("trusted proxies: %w", err)
 	}
 	t := opt.Timings
-	h, err := hub.New(hub.Options{
-		Bus: opt.Bus, Logger: opt.Logger, MaxFeeds: opt.Limits.Feeds,
+	g := &Gateway{
+		log: opt.Logger, origins: allowed, proxies: proxies,
+		wheel: wheel.New(tick), shards: shard.New(0),
+	}
+	g.hub, err = hub.New(hub.Options{
+		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds,
 		FollowTimeout: t.FollowTimeout, RetryMin: t.RetryMin, RetryMax: t.RetryMax, Linger: t.Linger,
 	})
 	if err != nil {
+		g.wheel.Close()
+		g.shards.Close()
 		return nil, fmt.Errorf("make the hub: %w", err)
 	}
-	g := &Gateway{
-		log: opt.Logger, origins: allowed, proxies: proxies, hub: h,
-		sessions: session.Options{
-			Hub: h, Policies: opt.Policies, Auth: opt.Auth, Logger: opt.Logger, PingMillis: t.PingEvery.Milliseconds(),
-		},
-		sockets: wsconn.Options{
-			Logger: opt.Logger, MaxFrame: wire.MaxFrame,
-			PingEvery: t.PingEvery, PongWait: t.PongWait, MessageWait: t.MessageWait, Stall: t.Stall, CloseWait: t.CloseWait,
-		},
-		conns: make(map[*wsconn.Conn]struct{}),
+	g.sessions = session.Options{
+		Hub: g.hub, Policies: opt.Policies, Auth: opt.Auth, Logger: opt.Logger, PingMillis: t.PingEvery.Milliseconds(),
+		Registry: session.NewRegistry(),
 	}
-	g.ctx, g.abort = context.WithCancel(context.Background())
+	g.sessions.Revoker, _ = opt.Auth.(auth.Revoker)
+	g.sockets = wsconn.Options{
+		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, Ended: g.ended, MaxFrame: wire.MaxFrame,
+		Outlet:    outlet.Options{Stall: t.Stall},
+		PingEvery: t.PingEvery, PongWait: t.PongWait, MessageWait: t.MessageWait, CloseWait: t.CloseWait,
+	}
+	g.sockets.Context, g.abort = context.WithCancel(context.Background())
+	for _, spoken := range []struct {
+		wsconn.Subprotocol
+		wire.Encoding
+	}{
+		{wsconn.Subprotocol{Name: "doorbell.v1.json"}, wire.JSON},
+	} {
+		g.sockets.Subprotocols = append(g.sockets.Subprotocols, spoken.Subprotocol)
+		g.kinds = append(g.kinds, &session.Kind{Encoding: spoken.Encoding, Form: &frames{spoken.Encoding, spoken.Opcode()}})
+	}
+	if by := g.sessions.Revoker; by != nil {
+		g.watching.Go(func() { g.endRevoked(g.sockets.Context, by) })
+	}
 	return g, nil
+}
+
+// tick is how exact the times of connections are.
+const tick = 100 * time.Millisecond
+
+// frames is how signals look on WebSockets, in one encoding.
+type frames struct {
+	encoding wire.Encoding
+	opcode   byte
+}
+
+var _ hub.Form = (*frames)(nil)
+
+func (f *frames) AppendSignal(b []byte, h hub.FeedHead) []byte {
+	return wsconn.AppendFrame(b, f.opcode, func(b []byte) []byte { return f.encoding.AppendChanged(b, []hub.FeedHead{h}) })
 }
 
 // Status is how a gateway is right now.
@@ -102,7 +140,7 @@ func (g *Gateway) Status() Status {
 func (g *Gateway) Drain(ctx context.Context) error {
 	g.mu.Lock()
 	g.draining = true
-	for c := range g.conns {
+	for _, c := range g.conns {
 		c.Close(restart)
 	}
 	g.mu.Unlock()
@@ -125,8 +163,16 @@ func (g *Gateway) Close() {
 	defer cancel()
 	_ = g.Drain(ctx) // what is left then is cut off
 	g.abort()
+	g.mu.Lock()
+	for _, c := range g.conns {
+		c.Abort()
+	}
+	g.mu.Unlock()
 	g.serving.Wait()
+	g.watching.Wait()
 	g.hub.Close()
+	g.wheel.Close()
+	g.shards.Close()
 }
 
 var restart = wire.Close{Code: wire.CloseRestart, Reason: "this node restarts"}
@@ -142,31 +188,33 @@ func (g *Gateway) admit() bool {
 	return true
 }
 
-// serve speaks with one client until either side has had enough. It gives back what admit has counted.
-func (g *Gateway) serve(c *wsconn.Conn, log *slog.Logger, id, token string) {
-	defer g.serving.Done()
-	dialogue, err := session.New(&g.sessions, id, token, c.Wake)
+// serve begins to speak with one client, and tells whether it did. If so, ended gives back what admit has counted.
+func (g *Gateway) serve(c *wsconn.Conn, token string) bool {
+	dialogue, err := session.New(&g.sessions, g.kinds[c.Spoken()], session.NewID(), token, c.Outlet(), c)
 	if err != nil {
 		c.Abort() // closed while this one was being upgraded
-		return
+		return false
 	}
-	defer dialogue.Close()
 	g.mu.Lock()
-	g.conns[c] = struct{}{}
-	if g.draining {
+	c.Place = int32(len(g.conns))
+	g.conns = append(g.conns, c)
+	draining := g.draining
+	g.mu.Unlock()
+	c.Start(dialogue)
+	if draining {
 		c.Close(restart)
 	}
-	g.mu.Unlock()
-	log.Debug("connected")
-	reason := c.Serve(g.ctx, dialogue)
-	g.mu.Lock()
-	delete(g.conns, c)
-	g.mu.Unlock()
-	log.Debug("disconnected", "code", reason.Code, "reason", reason.Reason)
+	return true
 }
 
-func newSessionID() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return "s-" + hex.EncodeToString(b[:])
+// ended forgets a connection of which nothing is left.
+func (g *Gateway) ended(c *wsconn.Conn, _ wire.Close) {
+	g.mu.Lock()
+	last := len(g.conns) - 1
+	moved := g.conns[last]
+	g.conns[c.Place], moved.Place = moved, c.Place
+	g.conns[last] = nil
+	g.conns = g.conns[:last]
+	g.mu.Unlock()
+	g.serving.Done()
 }

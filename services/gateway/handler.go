@@ -53,23 +53,18 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, p)
 		return
 	}
-	token := tokenOf(r)
-	id := newSessionID()
-	log := g.log.With("session", id, "remote", r.RemoteAddr)
-	upgraded := false
+	serving := false
 	defer func() {
-		if !upgraded { // refused, or a panic on the way
+		if !serving { // refused, or a panic on the way
 			g.serving.Done()
 		}
 	}()
-	c, err := wsconn.Upgrade(w, r, &g.sockets, log)
+	c, err := wsconn.Upgrade(w, r, &g.sockets)
 	if err != nil {
-		log.Debug("not upgraded", "err", err)
+		g.log.Debug("not upgraded", "remote", r.RemoteAddr, "err", err)
 		return
 	}
-	upgraded = true
-	// On a goroutine of its own, so that the request and the server's buffers are let go of.
-	go g.serve(c, log, id, token)
+	serving = g.serve(c, tokenOf(r))
 }
 
 // tokenOf finds the token that came with the request; "" for none.

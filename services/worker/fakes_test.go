@@ -27,6 +27,7 @@ type fakeStore struct {
 	broken bool
 	refuse func(feed.Scope) bool // Purge of these fails
 	purges []purge
+	forgot []time.Duration // the ages from which Forget forgot
 	pages  []page
 
 	slow time.Duration // what Feeds takes; static
@@ -82,6 +83,16 @@ func (s *fakeStore) Feeds(ctx context.Context, after feed.Name, limit int) ([]st
 		all[i] = store.Listed{Name: n, Head: s.heads[n]}
 	}
 	return all, nil
+}
+
+func (s *fakeStore) Forget(_ context.Context, before time.Time) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgot = append(s.forgot, time.Since(before))
+	if s.broken {
+		return 0, errBroken
+	}
+	return 0, nil
 }
 
 func (s *fakeStore) Purge(ctx context.Context, scope feed.Scope, before time.Time) (int64, error) {

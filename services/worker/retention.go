@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/doorbell-sync/doorbell/pkg/store"
 )
 
-// purge removes the tombstones that each policy has kept for long enough.
+// purge removes the tombstones that each policy has kept for long enough, and the outcomes of writes that nobody asks for any
+// more.
 func (w *Worker) purge(ctx context.Context) (time.Duration, error) {
 	var errs []error
 	for _, p := range w.policies.All() {
@@ -22,6 +25,9 @@ func (w *Worker) purge(ctx context.Context) (time.Duration, error) {
 		if n > 0 {
 			w.log.DebugContext(ctx, "purged tombstones", "scope", p.Scope, "count", n)
 		}
+	}
+	if _, err := w.store.Forget(ctx, time.Now().Add(-store.OutcomesKept)); err != nil {
+		errs = append(errs, fmt.Errorf("forget outcomes: %w", err))
 	}
 	return w.purgeEvery, errors.Join(errs...)
 }

@@ -25,12 +25,18 @@ type sweep struct {
 	*Worker
 	sweepable store.Sweepable
 	memory    bus.Memory // nil: this bus never forgets
+	rewind    *rewind    // nil: this store is never rewound
 	// horizon: everything committed before it has been told. "": nothing has.
 	horizon store.Horizon
 	life    string // of the bus, that horizon holds for
 }
 
 func (s *sweep) step(ctx context.Context) (time.Duration, error) {
+	if s.rewind != nil {
+		if err := s.rewind.mend(ctx); err != nil { // before the bus is told anything, which it would vouch for
+			return 0, err
+		}
+	}
 	if s.memory == nil {
 		return s.sweepEvery, s.advance(ctx)
 	}
@@ -70,6 +76,9 @@ func (s *sweep) advance(ctx context.Context) error { return s.advanceFrom(ctx, f
 // advanceFrom tells what has changed since the horizon, and moves it on once all of that is told.
 func (s *sweep) advanceFrom(ctx context.Context, forgotten bool) error {
 	listed, next, err := s.sweepable.Changed(ctx, s.horizon)
+	if errors.Is(err, store.ErrRewound) && s.rewind != nil {
+		return s.rewind.suspend(ctx, s.horizon, err)
+	}
 	if errors.Is(err, store.ErrHorizon) { // another database, or this one restored
 		s.log.WarnContext(ctx, "the database's history is another one; telling all heads again", "error", err)
 		s.horizon = ""
@@ -94,23 +103,29 @@ func (s *sweep) advanceFrom(ctx context.Context, forgotten bool) error {
 
 // tellAll publishes the heads of all feeds, as fast as it goes.
 func (s *sweep) tellAll(ctx context.Context) error {
+	return s.eachPage(ctx, func(page []store.Listed) error { return s.tellListed(ctx, page) })
+}
+
+// eachPage lists all feeds, page by page, which are do's to change.
+func (w *Worker) eachPage(ctx context.Context, do func([]store.Listed) error) error {
 	for after := feed.Name(""); ; {
-		page, err := s.store.Feeds(ctx, after, pageSize)
+		page, err := w.store.Feeds(ctx, after, pageSize)
 		if err != nil {
 			return fmt.Errorf("list feeds after %q: %w", after, err)
 		}
-		if err := s.tellListed(ctx, page); err != nil {
+		last := len(page) < pageSize
+		if !last {
+			after = page[len(page)-1].Name
+		}
+		if err := do(page); err != nil || last {
 			return err
 		}
-		if len(page) < pageSize {
-			return nil
-		}
-		after = page[len(page)-1].Name
 	}
 }
 
 // tellMissing publishes those heads that the bus is behind of. Mostly it is behind of none, and publishing an equal head
-// would signal it once more.
+// would signal it once more. That is done for feeds with a signal interval alone, of which the bus may know the head while
+// the process that owed the signal has died: whoever publishes owes it, too.
 func (s *sweep) tellMissing(ctx context.Context, listed []store.Listed) error {
 	if len(listed) == 0 {
 		return nil
@@ -123,14 +138,18 @@ func (s *sweep) tellMissing(ctx context.Context, listed []store.Listed) error {
 	if err != nil {
 		return fmt.Errorf("read the bus's heads: %w", err)
 	}
-	missing := listed[:0]
+	missing, behind := listed[:0], 0
 	for i, l := range listed {
-		if !heads[i].Covers(l.Head) {
+		lost := !heads[i].Covers(l.Head)
+		if lost {
+			behind++
+		}
+		if lost || s.policies.SignalInterval(l.Name) > 0 {
 			missing = append(missing, l)
 		}
 	}
-	if len(missing) > 0 {
-		s.log.InfoContext(ctx, "signalling what was committed and not signalled", "feeds", len(missing))
+	if behind > 0 {
+		s.log.InfoContext(ctx, "signalling what was committed and not signalled", "feeds", behind)
 	}
 	return s.tellListed(ctx, missing)
 }

@@ -71,6 +71,20 @@ func (b *rememberingBus) Mark(context.Context) (bus.Mark, error) {
 	return b.mark, nil
 }
 
+func (b *rememberingBus) Told(_ context.Context, each func([]bus.Told) error) error {
+	b.mu.Lock()
+	var told []bus.Told
+	for n, h := range b.told {
+		told = append(told, bus.Told{Name: n, Head: h})
+	}
+	broken := b.broken
+	b.mu.Unlock()
+	if broken {
+		return bus.ErrUnavailable
+	}
+	return each(told)
+}
+
 func (b *rememberingBus) SetMark(_ context.Context, life, text string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -212,5 +226,36 @@ func TestSweepMovesOnOnlyWhenAllIsTold(t *testing.T) {
 	}
 	if sw.horizon != horizon || b.mark.Text != string(horizon) {
 		t.Fatalf("the horizon moved from %s to %s, the mark to %s, though nothing was told", horizon, sw.horizon, b.mark.Text)
+	}
+}
+
+// TestSweepTakesOverSignalsThatAreOwed: who has published a feed that has a signal interval may die before the signal is due,
+// with the head on the bus already.
+func TestSweepTakesOverSignalsThatAreOwed(t *testing.T) {
+	s := &sweptStore{fakeStore: fakeStore{heads: map[feed.Name]feed.Cursor{}}, history: "one"}
+	b := &rememberingBus{fakeBus: fakeBus{told: map[feed.Name]bus.Head{}}, mark: bus.Mark{Life: "first"}}
+	policies := policy.NewSet(policy.Namespace{}, map[string]policy.Namespace{"paced": {SignalInterval: time.Second}})
+	w := New(Options{Store: s, Bus: b, Policies: policies, Logger: slog.New(slog.DiscardHandler)})
+	sw := &sweep{Worker: w, sweepable: s, memory: b}
+	step := func() (published int) {
+		t.Helper()
+		before := b.published()
+		if _, err := sw.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return b.published() - before
+	}
+	step()
+	for _, n := range []feed.Name{"paced:1", "free:1"} {
+		s.commit(n, 1)
+		if err := b.Publish(t.Context(), n, feed.Cursor{Epoch: 1, Seq: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := step(); n != 1 {
+		t.Errorf("%d heads were published; want the one whose signal is owed", n)
+	}
+	if n := step(); n != 0 {
+		t.Errorf("%d heads were published again", n)
 	}
 }

@@ -1,8 +1,9 @@
 // Package worker is what runs behind Doorbell's scenes.
 //
 //	answerer   the bus asks for heads that it doesn't know ─▶ Store.Heads ─▶ Bus.Publish
+//	rewind     a database that lacks commits takes no writes ─▶ Store.Renew of the feeds concerned ─▶ Store.Resume
 //	sweep      every second ─▶ Store.Changed since the last time ─▶ Bus.Publish where the bus is behind
-//	retention  every minute ─▶ Store.Purge of each policy's old tombstones
+//	retention  every minute ─▶ Store.Purge of each policy's old tombstones, Store.Forget of old outcomes
 //	walk       all feeds, slowly, for ever ─▶ Bus.Publish of each head: heals what was lost between commit and publish
 //
 // None of it decides anything: heads only move forward and purging twice is purging once, so any number of workers
@@ -26,6 +27,7 @@ type Truth interface {
 	Heads(ctx context.Context, names []feed.Name) ([]feed.Cursor, error)
 	Feeds(ctx context.Context, after feed.Name, limit int) ([]store.Listed, error)
 	Purge(ctx context.Context, scope feed.Scope, before time.Time) (int64, error)
+	Forget(ctx context.Context, before time.Time) (int64, error)
 }
 
 // Signals is what the worker needs of a [bus.Bus].
@@ -100,6 +102,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if sweepable, ok := w.store.(store.Sweepable); ok {
 		s := &sweep{Worker: w, sweepable: sweepable}
 		s.memory, _ = w.bus.(bus.Memory)
+		if rewindable, ok := w.store.(store.Rewindable); ok {
+			s.rewind = &rewind{Worker: w, rewindable: rewindable, memory: s.memory}
+		}
 		jobs.Go(func() { w.repeat(ctx, "sweep", w.sweepEvery, 0, s.step) })
 	}
 	jobs.Wait()

@@ -85,6 +85,14 @@ func TestRetentionPurgesWhatEachPolicyAllows(t *testing.T) {
 				t.Errorf("purged %+v after %s, want %s", p.scope, kept, retention)
 			}
 		}
+		for _, age := range b.store.forgot {
+			if age != 24*time.Hour {
+				t.Errorf("outcomes were forgotten after %s, want 24h", age)
+			}
+		}
+		if len(b.store.forgot) != rounds {
+			t.Errorf("outcomes were forgotten %d times in %d rounds", len(b.store.forgot), rounds)
+		}
 		if rounds < 54 || rounds > 67 || len(b.store.purges) != 2*rounds {
 			t.Errorf("%d purges in %d rounds in 10 minutes", len(b.store.purges), rounds)
 		}

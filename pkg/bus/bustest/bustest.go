@@ -66,7 +66,8 @@ type check struct {
 }
 
 func checks() []check {
-	return slices.Concat(headChecks, followChecks, deliveryChecks, intervalChecks, answerChecks, lossChecks, memoryChecks, closeChecks)
+	return slices.Concat(headChecks, followChecks, deliveryChecks, intervalChecks, answerChecks, lossChecks,
+		memoryChecks, broadcastChecks, closeChecks)
 }
 
 func (c check) run(t *testing.T, open Open, bubble bool) {

@@ -45,6 +45,7 @@ type Bus struct {
 	ctx       context.Context // ends with the bus
 	end       context.CancelFunc
 	running   sync.WaitGroup // delivering and asking goroutines
+	topics    *delivery.Topics
 
 	mu        sync.Mutex
 	closed    bool
@@ -56,13 +57,18 @@ type Bus struct {
 	ticks     map[time.Duration]*tick // by interval
 	answerers int
 	waiting   delivery.Waiting
-	asked     map[feed.Name]struct{} // heads that are in toAsk, or with an Answerer
-	askLater  *time.Timer            // runs while heads are to be asked for again
-	toAsk     []feed.Name            // questions that no Answerer has been given yet
-	asking    sync.Cond              // toAsk has grown, or an Answerer ends
+	asked     map[feed.Name]struct{}          // heads that are in toAsk, or with an Answerer
+	askLater  *time.Timer                     // runs while heads are to be asked for again
+	toAsk     []feed.Name                     // questions that no Answerer has been given yet
+	asking    sync.Cond                       // toAsk has grown, or an Answerer ends
+	kept      map[string]map[string]time.Time // by set, then by entry: until when
 }
 
-var _ bus.Bus = (*Bus)(nil)
+var (
+	_ bus.Bus         = (*Bus)(nil)
+	_ bus.Broadcaster = (*Bus)(nil)
+	_ bus.Keeper      = (*Bus)(nil)
+)
 
 // state is what the bus holds of one feed that has a known head or a follower. Guarded by Bus.mu.
 type state struct {
@@ -88,6 +94,8 @@ func New(opts Options) *Bus {
 		ticks:     make(map[time.Duration]*tick),
 		waiting:   make(delivery.Waiting),
 		asked:     make(map[feed.Name]struct{}),
+		topics:    delivery.NewTopics(),
+		kept:      make(map[string]map[string]time.Time),
 	}
 	b.ctx, b.end = context.WithCancel(context.Background())
 	b.asking.L = &b.mu
@@ -208,9 +216,10 @@ func (b *Bus) Resume() {
 		s.box.Find()
 	}
 	b.askAgainLocked()
+	b.topics.Gap()
 }
 
-// Close waits until the calls of Followers and Answerers that are under way have ended, so it must not be called from
+// Close waits until the calls of Followers, Answerers and Listeners that are under way have ended, so it must not be called from
 // within one.
 func (b *Bus) Close() error {
 	b.mu.Lock()
@@ -228,6 +237,7 @@ func (b *Bus) Close() error {
 	}
 	b.mu.Unlock()
 	b.running.Wait()
+	b.topics.Close()
 	return nil
 }
 

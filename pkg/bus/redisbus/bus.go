@@ -33,6 +33,7 @@ type Bus struct {
 	reads     queue[*reading]
 	toAsk     queue[feed.Name]
 	debts     debts
+	topics    *delivery.Topics
 	started   time.Time
 
 	closing   atomic.Bool
@@ -54,8 +55,10 @@ type Bus struct {
 }
 
 var (
-	_ bus.Bus    = (*Bus)(nil)
-	_ bus.Memory = (*Bus)(nil)
+	_ bus.Bus         = (*Bus)(nil)
+	_ bus.Memory      = (*Bus)(nil)
+	_ bus.Broadcaster = (*Bus)(nil)
+	_ bus.Keeper      = (*Bus)(nil)
 )
 
 // New makes a node. It waits for Redis until ctx ends, at most for Options.Timeout, and makes the node all the same when
@@ -75,6 +78,7 @@ func New(ctx context.Context, opts Options) (*Bus, error) {
 		publishes: newQueue[*publishing](), reads: newQueue[*reading](), toAsk: newQueue[feed.Name](),
 		subs: make(map[*subscription]struct{}), waiting: make(delivery.Waiting), asked: make(map[feed.Name]struct{}),
 		questions: make(map[string]asking), later: make(map[feed.Name]struct{}),
+		topics: delivery.NewTopics(),
 	}
 	b.started = time.Now()
 	begun := make(chan struct{})
@@ -123,7 +127,7 @@ func (b *Bus) line(name feed.Name) *line {
 // Options.LostAfter, and Redis has answered a command within that time.
 func (b *Bus) Alive() bool { return b.alive.Load() }
 
-// Close pays signals that are owed, then waits until the calls of Followers and Answerers that are under way have ended, so it
+// Close pays signals that are owed, then waits until the calls of Followers, Answerers and Listeners that are under way have ended, so it
 // must not be called from within one. It takes as long as they do, and up to twice Options.Timeout when Redis doesn't
 // answer.
 func (b *Bus) Close() error {
@@ -146,6 +150,7 @@ func (b *Bus) Close() error {
 	}
 	b.running.Wait()
 	b.boxes.Wait()
+	b.topics.Close()
 	return nil
 }
 

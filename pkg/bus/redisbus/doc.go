@@ -16,6 +16,9 @@
 //	doorbell:claim:{id}      string   a question that somebody answers; expires after 10 s
 //	doorbell:node:{id}       channel  of one pub/sub connection alone: "pulse", "done <id of a question>"
 //	doorbell:mark            hash     see bus.Memory
+//	doorbell:probe           string   empty; set to see whether keys can be. Expires after a minute
+//	doorbell:said            channel  "<topic> <message>", what nodes broadcast; all of them hear it on their first line
+//	doorbell:kept:{set}      zset     entries of bus.Keeper by their end in Unix milliseconds
 //
 // # Why nothing is missed
 //
@@ -27,11 +30,12 @@
 //
 // A pub/sub connection on which nothing comes is asked for a sign by a message to its own channel, through the
 // connections that publish: so a connection that is silently dead, or leads to another server than the publishers', is
-// found out and replaced. The bus is alive while every line is synced, or was until a few seconds ago.
+// found out and replaced. A server that takes no keys (it is full, or a replica) counts as away: heads would stay behind
+// without anybody knowing. The bus is alive while every line is synced, or was until a few seconds ago.
 //
 // # Locks
 //
 // Bus.mu guards everything in memory but what is named here; no I/O and no call to a Follower or Answerer happens under it.
-// The locks of queue, debts and life are leaves: they may be taken under Bus.mu, and nothing is taken under them.
+// The locks of queue, debts, life and delivery.Topics are leaves: they may be taken under Bus.mu, and nothing is taken under them.
 // PubSub has a lock of its own, under which it writes: it is never called with any of ours.
 package redisbus

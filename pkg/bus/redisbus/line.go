@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -44,6 +45,8 @@ type line struct {
 type state struct {
 	delivery.Feed
 	round uint32 // the last round that it was in
+	// untold: the head was read for a new follower, and its signal is still to come for the others.
+	untold bool
 }
 
 // joining is one line's part of a call of Follow.
@@ -108,7 +111,11 @@ func (l *line) run() {
 			failures = 0
 		}
 		if b.ctx.Err() == nil {
-			b.opts.Logger.DebugContext(b.ctx, "a connection for signals has ended", "error", err, "lived", time.Since(begin))
+			level := slog.LevelDebug
+			if failures == tellAfter && l == b.lines[0] && b.reachable.Load() { // commands work, so nobody else tells
+				level = slog.LevelWarn
+			}
+			b.opts.Logger.Log(b.ctx, level, "a connection for signals has ended", "error", err, "lived", time.Since(begin))
 		}
 		pause := min(reconnectAtFirst<<min(failures, 10), reconnectAtMostEach)
 		sleep(b.ctx, pause/2+rand.N(pause/2))
@@ -188,6 +195,9 @@ func (l *line) begin(lf *life) *round {
 	r := &round{joins: l.pending, other: []string{l.own}, whole: true, first: true, since: now}
 	if l.wanted = l == b.lines[0] && b.answerers > 0; l.wanted {
 		r.other = append(r.other, b.keys.wanted)
+	}
+	if l == b.lines[0] {
+		r.other = append(r.other, b.keys.said)
 	}
 	l.pending, l.leaving, l.unwritten = nil, nil, nil
 	for name, st := range l.feeds {
@@ -307,6 +317,8 @@ func (l *line) message(channel, payload string) {
 		b.replied(payload)
 	case b.keys.wanted:
 		b.questioned(payload)
+	case b.keys.said:
+		b.said(payload)
 	}
 }
 
@@ -316,7 +328,7 @@ func (l *line) signalLocked(name feed.Name, h bus.Head) {
 	if st == nil || st.Head.Newer(h) {
 		return
 	}
-	st.Head = h
+	st.Head, st.untold = h, false
 	st.Signal()
 	l.bus.waiting.Come(name)
 }

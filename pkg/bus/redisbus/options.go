@@ -27,6 +27,7 @@ const (
 	commandsAtOnce      = 16 // connections for commands
 	reconnectAtFirst    = 20 * time.Millisecond
 	reconnectAtMostEach = 500 * time.Millisecond
+	tellAfter           = 4 // failures of a line in a row before the log is told why
 	// batch is the most names in one command, one question, or one hold of the mutex.
 	batch = 1000
 )

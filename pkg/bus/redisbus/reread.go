@@ -66,6 +66,9 @@ func (l *line) readRounds(lf *life, rounds []*round) error {
 		l.synced.Store(true)
 		l.heardNow()
 		b.judge()
+		if l == b.lines[0] {
+			b.topics.Gap()
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,8 +80,8 @@ func (l *line) readRounds(lf *life, rounds []*round) error {
 	return err
 }
 
-// learn notes heads that have been read. Followers are told of those that have moved, where a signal may have been lost;
-// otherwise it's on its way. Unknown ones are asked for, unless a call does it.
+// learn notes heads that have been read. Where signals may have been lost, followers are told of those that have moved since
+// they were last told; otherwise the signal is on its way. Unknown ones are asked for, unless a call does it.
 func (l *line) learn(names []feed.Name, heads []bus.Head, tell bool) {
 	b := l.bus
 	var unknown []feed.Name
@@ -87,14 +90,17 @@ func (l *line) learn(names []feed.Name, heads []bus.Head, tell bool) {
 		b.mu.Lock()
 		for i, name := range names[:n] {
 			st := l.feeds[name]
-			switch {
-			case st == nil:
-			case heads[i].Newer(st.Head):
-				st.Head = heads[i]
+			if st == nil {
+				continue
+			}
+			if heads[i].Newer(st.Head) {
+				st.Head, st.untold = heads[i], tell || st.Shared()
 				b.waiting.Come(name)
-				if tell {
-					st.Signal()
-				}
+			}
+			switch {
+			case tell && st.untold:
+				st.untold = false
+				st.Signal()
 			case tell && !heads[i].Known && st.InUse():
 				unknown = append(unknown, name)
 			}

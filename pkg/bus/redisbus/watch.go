@@ -4,11 +4,15 @@ import (
 	"time"
 )
 
+// probeTTL is how long the key that probes set outlives the last of them.
+const probeTTL = time.Minute
+
 // probe sends each line a message through the connections for commands, which shows that both work and lead to the same
-// server.
+// server; and sets a key, because a server that is full, or a replica, still takes messages but no heads.
 func (b *Bus) probe() {
 	for failures := 0; b.ctx.Err() == nil; {
 		p := b.client.Pipeline()
+		p.Set(b.ctx, b.keys.probe, "", probeTTL)
 		for _, l := range b.lines {
 			p.Publish(b.ctx, l.own, pulse)
 		}
@@ -21,6 +25,9 @@ func (b *Bus) probe() {
 			// Once may be a connection that has died of old age.
 			pause /= 4
 			b.reachable.Store(false)
+			if failures == 2 && b.ctx.Err() == nil { // once per spell
+				b.opts.Logger.WarnContext(b.ctx, "redis doesn't do what it's asked for", "error", err)
+			}
 		} else {
 			pause = 0
 		}

@@ -31,15 +31,16 @@ func parseHead(s string) bus.Head {
 
 // keys are the names of keys and channels.
 type keys struct {
-	head, due, signal, claim, node string // begin a name that ends with {…}
-	wanted, mark                   string
+	head, due, signal, claim, node, kept string // begin a name that ends with {…}
+	wanted, mark, probe, said            string
 }
 
 func newKeys(prefix string) keys {
 	return keys{
 		head: prefix + ":head:{", due: prefix + ":due:{", signal: prefix + ":signal:{",
 		claim: prefix + ":claim:{", node: prefix + ":node:{",
-		wanted: prefix + ":wanted", mark: prefix + ":mark",
+		kept: prefix + ":kept:{", wanted: prefix + ":wanted", said: prefix + ":said", mark: prefix + ":mark",
+		probe: prefix + ":probe",
 	}
 }
 

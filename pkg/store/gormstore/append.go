@@ -13,29 +13,22 @@ import (
 
 // Append does all of w in one transaction, or nothing.
 func (s *Store) Append(ctx context.Context, name feed.Name, w store.Write) (store.Written, error) {
-	var written store.Written
-	err := s.inWrite(ctx, "append", func(tx *gorm.DB) error {
+	return s.inWriteOnce(ctx, "append", w.Once, func(tx *gorm.DB) (store.Written, error) {
 		row, err := lockFeed(tx, name)
 		if errors.Is(err, feed.ErrNoFeed) {
 			// Weighed before the feed is born, so that a write that fails or changes nothing leaves no feed behind.
 			p, err := makePlan(feedRow{}, nil, w)
 			if err != nil || !p.changes() {
-				written = store.Written{First: 1}
-				return err
+				return store.Written{First: 1}, err
 			}
 			if row, err = s.bear(tx, name); err != nil {
-				return err
+				return store.Written{}, err
 			}
 		} else if err != nil {
-			return err
+			return store.Written{}, err
 		}
-		written, err = s.appendLocked(tx, row, w)
-		return err
+		return s.appendLocked(tx, row, w)
 	})
-	if err != nil {
-		return store.Written{}, err
-	}
-	return written, nil
 }
 
 // bear makes the feed's row and holds its lock; where somebody else has been first, it is their row.

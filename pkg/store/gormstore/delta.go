@@ -2,6 +2,7 @@ package gormstore
 
 import (
 	"context"
+	"errors"
 
 	"gorm.io/gorm"
 
@@ -20,9 +21,12 @@ func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.
 		if err != nil {
 			return err
 		}
+		if s.replica && !row.head().Covers(q.Enough) {
+			return errNotEnough
+		}
 		from, err := startOf(row, q)
 		if err != nil {
-			return err
+			return s.orRewound(tx, err)
 		}
 		changes, more, err := readChanges(tx, row.ID, from, q)
 		if err != nil {
@@ -41,6 +45,19 @@ func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.
 		return nil
 	})
 	return d, err
+}
+
+// orRewound holds back the news that a reader is ahead of the feed while the feed may be about to get a new epoch: before that,
+// the snapshot that the reader is sent to would be older than what it has, in the same epoch.
+func (s *Store) orRewound(tx *gorm.DB, err error) error {
+	var reset *feed.ResetError
+	if s.dialect.rewound == nil || !errors.As(err, &reset) || reset.Reason != feed.ResetAhead {
+		return err
+	}
+	if rewound := s.dialect.rewound(tx); rewound != nil {
+		return rewound
+	}
+	return err
 }
 
 // start is where a delta begins.

@@ -284,7 +284,7 @@ func TestPostgresBounds(t *testing.T) {
 func TestPostgresErrors(t *testing.T) {
 	for code, want := range map[string]bool{
 		"53300": true, "57P01": true, "57P03": true, "08006": true, "25006": true, "55P03": true, "40001": true,
-		"23505": false, "42P01": false, "22021": false,
+		"42P01": true, "23505": false, "42P07": false, "22021": false,
 	} {
 		if got := pgUnavailable(fmt.Errorf("x: %w", &pgconn.PgError{Code: code})); got != want {
 			t.Errorf("%s unavailable: %v; want %v", code, got, want)

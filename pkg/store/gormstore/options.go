@@ -1,6 +1,7 @@
 package gormstore
 
 import (
+	"log/slog"
 	"time"
 
 	"gorm.io/gorm"
@@ -11,6 +12,8 @@ import (
 type Options struct {
 	// Now is the clock that births and tombstones are marked with; nil: time.Now.
 	Now func() time.Time
+	// Logger is told of what an operator should know. nil: nobody is.
+	Logger *slog.Logger
 
 	// What follows is of Postgres alone. 0: the default; a negative time: no bound.
 
@@ -27,6 +30,9 @@ type Options struct {
 	// for a lock (3 s), and how long a transaction may be left open between two statements (5 s). They are given when
 	// connecting, as statement_timeout, lock_timeout and idle_in_transaction_session_timeout; the URL can have them, too.
 	StatementTimeout, LockTimeout, IdleTimeout time.Duration
+
+	// Replicas are URLs of streaming replicas of the database, which may answer reads (see store.Query).
+	Replicas []string
 
 	pause func() // tests: called in each write, with the lock held
 }

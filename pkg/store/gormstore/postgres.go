@@ -24,12 +24,16 @@ import (
 
 // Postgres is the store on Postgres 14 or newer: all that [Store] is, and what only a database of several processes
 // needs. It is safe for concurrent use.
-type Postgres struct{ *Store }
+type Postgres struct {
+	*Store
+
+	replicas *replicas // nil: there are none
+}
 
 var (
 	_ store.Store      = (*Postgres)(nil)
 	_ store.Sweepable  = (*Postgres)(nil)
-	_ store.Identified = (*Postgres)(nil)
+	_ store.Rewindable = (*Postgres)(nil)
 )
 
 // OpenPostgres makes a store on the database at url ("postgres://user@host:5432/name?sslmode=…", or in the form of libpq's
@@ -42,6 +46,18 @@ var (
 // default_query_exec_mode=exec to url, and set the timeouts in the database instead (see [Options]).
 func OpenPostgres(_ context.Context, url string, o Options) (*Postgres, error) {
 	o = o.withDefaults()
+	s, err := openPostgres(url, o)
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{Store: s}
+	if p.replicas, err = openReplicas(p, o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return p, nil
+}
+
+func openPostgres(url string, o Options) (*Store, error) {
 	pool, err := openPool(url, o)
 	if err != nil {
 		return nil, err
@@ -50,18 +66,21 @@ func OpenPostgres(_ context.Context, url string, o Options) (*Postgres, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the database: %w", err), pool.Close())
 	}
-	return &Postgres{&Store{write: db, read: db, now: o.Now, pause: o.pause, dialect: dialect{
+	return &Store{write: db, read: db, now: o.Now, pause: o.pause, dialect: dialect{
 		name:        "postgres",
 		readTx:      &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		unavailable: pgUnavailable,
 		undone:      pgUndone,
 		stale:       pgStale,
 		unconnected: pgUnconnected,
+		claim:       pgClaim,
 		explain:     pgExplain,
+		renewing:    "SELECT set_config('doorbell.renewing', 'on', true)",
+		rewound:     pgCheckRewound,
 		conns:       o.MaxConns,
 		beginWithin: max(o.BeginTimeout, 0),
 		timeout:     max(o.Timeout, 0),
-	}}}, nil
+	}}, nil
 }
 
 // openPool makes a pool of connections, and none yet.
@@ -109,6 +128,9 @@ const (
 	pgIdleTooLong          = "25P03"
 	pgReadOnly             = "25006" // a primary that has become a standby
 	pgBadText              = "22021"
+	pgRewound              = "DBRWD" // ours: see the migration that makes lineage
+	// A schema that isn't there, or is older than this program.
+	pgNoTable, pgNoColumn, pgNoFunction, pgNoSchema = "42P01", "42703", "42883", "3F000"
 )
 
 func pgCode(err error) string {
@@ -147,7 +169,8 @@ func pgLost(err error) bool {
 func pgUnavailable(err error) bool {
 	switch code := pgCode(err); code {
 	case pgSerializationFailure, pgDeadlock, // every time we tried
-		pgLockTimeout, pgQueryCancelled, pgIdleTooLong, pgReadOnly:
+		pgLockTimeout, pgQueryCancelled, pgIdleTooLong, pgReadOnly,
+		pgNoTable, pgNoColumn, pgNoFunction, pgNoSchema: // until it has been migrated
 		return true
 	default:
 		// No connection; out of connections, memory or disk; trouble with its files.
@@ -158,10 +181,22 @@ func pgUnavailable(err error) bool {
 	return pgUnconnected(err) || pgLost(err)
 }
 
-// pgExplain: a text of Postgres is UTF-8 without U+0000, which neither a key nor JSON can hold as it is.
+func pgClaim(tx *gorm.DB, id int64) (claimed bool, err error) {
+	err = tx.Raw("SELECT pg_try_advisory_xact_lock(?)", id).Scan(&claimed).Error
+	return claimed, err
+}
+
+// pgExplain says what the database's words mean here.
 func pgExplain(err error) error {
-	if pgCode(err) == pgBadText {
+	switch pgCode(err) {
+	case pgBadText: // a text of Postgres is UTF-8 without U+0000, which neither a key nor JSON can hold as it is
 		return fmt.Errorf("a name, key or value holds a NUL or what isn't UTF-8: %w", err)
+	case pgNoTable, pgNoColumn, pgNoFunction, pgNoSchema:
+		return fmt.Errorf(`the schema isn't there, or is older than this program; run "doorbell migrate up": %w`, err)
+	case pgRewound:
+		return fmt.Errorf("%w: %w", store.ErrRewound, err)
+	case pgReadOnly:
+		return fmt.Errorf("the database takes no writes; is it a standby? %w", err)
 	}
 	return err
 }

@@ -67,5 +67,5 @@ func isDomain(err error) bool {
 	var reset *feed.ResetError
 	var precondition *feed.PreconditionError
 	return errors.Is(err, feed.ErrNoFeed) || errors.Is(err, feed.ErrNoItem) ||
-		errors.As(err, &reset) || errors.As(err, &precondition)
+		errors.As(err, &reset) || errors.As(err, &precondition) || isOnce(err)
 }

@@ -2,6 +2,7 @@ package gormstore
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -90,5 +91,22 @@ func TestPostgresMigrations(t *testing.T) {
 	openPostgresAt(t, url, patiently(Options{}))
 	if _, err := Migrate(t.Context(), "postgres://postgres@127.0.0.1:1/none?connect_timeout=1"); !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("migrating nothing: %v; want ErrUnavailable", err)
+	}
+}
+
+// TestWithoutItsSchemaTheDatabaseIsUnavailable: services may start before the migration, and say what is missing.
+func TestWithoutItsSchemaTheDatabaseIsUnavailable(t *testing.T) {
+	p, err := OpenPostgres(t.Context(), testkit.Postgres(t).URL, patiently(Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	_, appended := p.Append(t.Context(), "a", touch)
+	_, read := p.Heads(t.Context(), []feed.Name{"a"})
+	_, _, changed := p.Changed(t.Context(), "")
+	for what, err := range map[string]error{"ping": p.Ping(t.Context()), "append": appended, "heads": read, "changed": changed} {
+		if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "doorbell migrate up") {
+			t.Errorf("%s without a schema: %v; want ErrUnavailable, and what to do", what, err)
+		}
 	}
 }

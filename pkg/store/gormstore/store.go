@@ -10,6 +10,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"time"
 
 	"gorm.io/gorm"
@@ -25,6 +26,9 @@ type Store struct {
 	dialect dialect
 	now     func() time.Time
 	pause   func() // tests: see breathe
+	replica bool   // it may be behind
+
+	running sync.Map // the IDs of the store.Onces under way in this process
 }
 
 var _ store.Store = (*Store)(nil)
@@ -42,8 +46,19 @@ type dialect struct {
 	stale func(error) bool
 	// unconnected tells whether an error means that a connection could not be made.
 	unconnected func(error) bool
+	// claim takes a lock that no other process holds, until the transaction ends, and tells whether it could; nil: there is no
+	// other process.
+	claim func(tx *gorm.DB, id int64) (bool, error)
 	// explain says more about errors that need it; may be nil.
 	explain func(error) error
+
+	// renewing is a statement that lets the transaction write feeds although the database has been rewound; "": any may.
+	renewing string
+	// rewound says in a read whether the database has been, as an ErrRewound; nil: it can't be behind our back.
+	rewound func(tx *gorm.DB) error
+
+	// inPlace tells what has become of the database behind our back; nil: nothing can.
+	inPlace func() error
 
 	conns       int           // how many connections the pool may hold
 	beginWithin time.Duration // to get a connection and begin a transaction on it; 0: as long as the call may take
@@ -69,10 +84,13 @@ func closeDB(db *gorm.DB) error {
 	return pool.Close()
 }
 
-// Ping tells whether the database answers.
+// Ping tells whether the database answers, and has feeds to tell of.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.inPlace(); err != nil {
+		return s.fault("ping", err)
+	}
 	return s.inRead(ctx, "ping", func(tx *gorm.DB) error {
-		var one int
-		return tx.Raw("SELECT 1").Scan(&one).Error
+		var some bool
+		return tx.Raw("SELECT EXISTS (SELECT 1 FROM feeds)").Scan(&some).Error
 	})
 }

@@ -3,6 +3,7 @@ package gormstore
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"gorm.io/gorm"
@@ -10,54 +11,73 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/store"
 )
 
-// SystemID names the database's history: "<system identifier>.<timeline>". Each cluster has its own identifier, and a
-// restore or a promotion begins a timeline.
-//
-// Errors: store.ErrUnavailable.
-func (p *Postgres) SystemID(ctx context.Context) (string, error) {
-	var id string
-	err := p.inRead(ctx, "read the system's id", func(tx *gorm.DB) (err error) {
-		id, err = systemID(tx)
-		return err
-	})
-	return id, err
+// horizon is a store.Horizon, "<system id>/<gone back>/<lsn>/<snapshot>".
+type horizon struct {
+	system   string // of systemID
+	goneBack int64  // of the table lineage
+	// lsn is up to where the log was on the disk. Within a history that never goes back, whatever crashes.
+	lsn int64
+	// snapshot says which transactions had been committed, however long each had been open.
+	snapshot string
 }
 
-// systemID: the timeline is that of the log being written, because the control file's lags behind a promotion.
-func systemID(tx *gorm.DB) (id string, err error) {
-	err = tx.Raw("SELECT system_identifier || '.' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)" +
-		" FROM pg_control_system()").Scan(&id).Error
-	return id, err
+func (h horizon) text() store.Horizon {
+	return store.Horizon(fmt.Sprintf("%s/%d/%d/%s", h.system, h.goneBack, h.lsn, h.snapshot))
 }
 
-// Changed lists the feeds written by transactions that were committed since, and the horizon to go on from. The
-// horizon is the database's system id and a snapshot: which transactions had been committed, however long each had
-// been open. So each is found exactly once, and one that stays open holds up no other's.
+func parseHorizon(since store.Horizon) (h horizon, ok bool) {
+	parts := strings.Split(string(since), "/")
+	if len(parts) != 4 {
+		return horizon{}, false
+	}
+	goneBack, err1 := strconv.ParseInt(parts[1], 10, 64)
+	lsn, err2 := strconv.ParseInt(parts[2], 10, 64)
+	return horizon{parts[0], goneBack, lsn, parts[3]}, err1 == nil && err2 == nil
+}
+
+// behind tells whether a database at h had come further, in the same history, when it was then.
+func (h horizon) behind(then horizon) bool {
+	return h.system == then.system &&
+		(h.goneBack < then.goneBack || h.goneBack == then.goneBack && h.lsn < then.lsn)
+}
+
+// readHorizon reads the present one.
+func readHorizon(tx *gorm.DB, known lineageRow) (horizon, error) {
+	h := horizon{goneBack: known.GoneBack}
+	row := tx.Raw("SELECT system_id(), pg_current_wal_flush_lsn() - '0/0'::pg_lsn, pg_current_snapshot()::text").Row()
+	return h, row.Scan(&h.system, &h.lsn, &h.snapshot)
+}
+
+// Changed lists the feeds written by transactions that were committed since, and the horizon to go on from. So each is found
+// exactly once, and one that stays open holds up no other's.
 func (p *Postgres) Changed(ctx context.Context, since store.Horizon) ([]store.Listed, store.Horizon, error) {
 	var rows []feedRow
 	var next store.Horizon
 	err := p.inRead(ctx, "look for changed feeds", func(tx *gorm.DB) error {
-		id, err := systemID(tx)
+		known, err := lineage(tx)
 		if err != nil {
 			return err
 		}
-		var now string
-		if err := tx.Raw("SELECT pg_current_snapshot()::text").Scan(&now).Error; err != nil {
+		now, err := readHorizon(tx, known)
+		if err != nil {
 			return err
 		}
-		next = store.Horizon(id + "/" + now)
+		next = now.text()
 		if since == "" {
 			return nil
 		}
-		snapshot, ours := strings.CutPrefix(string(since), id+"/")
-		if !ours {
-			return fmt.Errorf("%w: %q, and this is %s", store.ErrHorizon, since, id)
+		then, ok := parseHorizon(since)
+		switch {
+		case ok && now.behind(then):
+			return fmt.Errorf("%w: it is at %s and was at %s", store.ErrRewound, next, since)
+		case !ok, then.system != now.system, then.goneBack != now.goneBack:
+			return fmt.Errorf("%w: %q, and this is %s", store.ErrHorizon, since, next)
 		}
 		// The first condition is the index's. The last leaves out what a restore has brought along from another system.
 		return tx.Select("name", "epoch", "head").Where("xid >= pg_snapshot_xmin(CAST(@since AS pg_snapshot))"+
 			" AND NOT pg_visible_in_snapshot(xid, CAST(@since AS pg_snapshot))"+
 			" AND xid < pg_snapshot_xmax(pg_current_snapshot())",
-			map[string]any{"since": snapshot}).Order("name").Find(&rows).Error
+			map[string]any{"since": then.snapshot}).Order("name").Find(&rows).Error
 	})
 	if err != nil {
 		return nil, "", err

@@ -10,18 +10,18 @@ import (
 )
 
 func testDrop(t *testing.T, e *env) {
-	if _, err := e.Drop(e.ctx, "a", nil); !errors.Is(err, feed.ErrNoFeed) {
+	if _, err := e.Drop(e.ctx, "a", nil, nil); !errors.Is(err, feed.ErrNoFeed) {
 		t.Fatalf("dropping no feed: %v; want ErrNoFeed", err)
 	}
 	w := e.put("a", "x", "y")
 	stale := feed.Cursor{Epoch: w.Cursor.Epoch, Seq: 1}
 	var refused *feed.PreconditionError
-	if _, err := e.Drop(e.ctx, "a", &stale); !errors.As(err, &refused) || refused.Current != w.Cursor {
+	if _, err := e.Drop(e.ctx, "a", &stale, nil); !errors.As(err, &refused) || refused.Current != w.Cursor {
 		t.Fatalf("dropping at a stale cursor: %v; want a failed precondition at %s", err, w.Cursor)
 	}
 	epoch := w.Cursor.Epoch
 	for range 3 { // within one tick of the epoch's clock: still never the same twice
-		head, err := e.Drop(e.ctx, "a", nil)
+		head, err := e.Drop(e.ctx, "a", nil, nil)
 		if err != nil || head.Seq != 0 || head.Epoch <= epoch {
 			t.Fatalf("dropped to %s, %v; want seq 0 of an epoch after %s", head, err, epoch)
 		}

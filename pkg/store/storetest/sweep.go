@@ -92,7 +92,7 @@ func testChanged(t *testing.T, s *sweep) {
 		t.Fatalf("purged %d, %v", n, err)
 	}
 	s.want("b")
-	if _, err := s.Drop(s.ctx, "a:1", nil); err != nil {
+	if _, err := s.Drop(s.ctx, "a:1", nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.want("a:1")

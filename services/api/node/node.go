@@ -8,13 +8,14 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
 	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
+	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/api"
 )
 
@@ -33,24 +34,29 @@ func Service() command.Service {
 type Node struct {
 	lifecycle.Stack
 	// static
-	config config.Config
-	log    *slog.Logger
-	server *httphost.Server
-	drain  httphost.Drain
-	rest   http.Handler
+	config    config.Config
+	log       *slog.Logger
+	server    *httphost.Server
+	telemetry *telemetry.Telemetry
+	drain     httphost.Drain
+	rest      http.Handler
 
 	// set while starting
 	store *gormstore.Postgres
 	bus   *redisbus.Bus
+	guard *guard.Guard
 	api   *api.API
 }
 
 // New makes a node of a valid configuration. rest serves what is not the API's.
 func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
-	n := &Node{config: c, log: log, rest: rest, drain: httphost.Drain{Wait: c.DrainWait}}
+	n := &Node{config: c, log: log, telemetry: telemetry.New(), rest: rest, drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
+	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "api", Start: n.makeAPI, Stop: func(context.Context) error { n.api.Close(); return nil }})
 	n.Add(n.server.Part(n.Fail))
 	n.Add(n.drain.Part())
@@ -61,7 +67,7 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 func (n *Node) URL() string { return n.server.URL() }
 
 func (n *Node) openStore(ctx context.Context) (*gormstore.Postgres, error) {
-	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{})
+	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{Replicas: n.config.DatabaseReplicaURLs})
 }
 
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
@@ -70,13 +76,14 @@ func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
 	})
 }
 
+func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
+	return guard.Open(n.config, n.bus, n.log, n.telemetry.Registerer())
+}
+
 func (n *Node) makeAPI(context.Context) error {
-	keys, err := auth.NewKeys(n.config.Keys)
-	if err != nil {
-		return err
-	}
+	var err error
 	n.api, err = api.New(api.Options{
-		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err

@@ -12,6 +12,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
+	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/worker"
 )
 
@@ -28,9 +29,10 @@ func Service() command.Service {
 type Node struct {
 	lifecycle.Stack
 	// static
-	config config.Config
-	log    *slog.Logger
-	server *httphost.Server
+	config    config.Config
+	log       *slog.Logger
+	server    *httphost.Server
+	telemetry *telemetry.Telemetry
 
 	// set while starting
 	store *gormstore.Postgres
@@ -39,8 +41,10 @@ type Node struct {
 
 // New makes a node of a valid configuration.
 func New(c config.Config, log *slog.Logger) *Node {
-	n := &Node{config: c, log: log}
+	n := &Node{config: c, log: log, telemetry: telemetry.New()}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.AddRun("worker", n.work)

@@ -42,7 +42,7 @@ http {
 // startNginx starts it in front of two APIs and two gateways, and returns when it serves.
 func startNginx(tb testing.TB, apis, gateways []*Node) *Nginx {
 	tb.Helper()
-	addr, err := freeAddr()
+	addr, err := process.FreeAddr()
 	if err != nil {
 		tb.Fatal(err)
 	}

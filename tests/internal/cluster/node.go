@@ -4,8 +4,6 @@ package cluster
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -33,7 +31,7 @@ type Node struct {
 
 func newNode(tb testing.TB, role string, b Binary, args []string) *Node {
 	tb.Helper()
-	addr, err := freeAddr()
+	addr, err := process.FreeAddr()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -129,19 +127,4 @@ func (n *Node) run() *process.Process {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.runs[len(n.runs)-1]
-}
-
-// freeAddr is a loopback address that nobody listens on. Its port lies below those that systems give to outgoing
-// connections: otherwise, while a node is down, one of the many to nginx could be given it.
-func freeAddr() (string, error) {
-	const low, high, tries = 10_240, 32_000, 100
-	var err error
-	for range tries {
-		addr := fmt.Sprintf("127.0.0.1:%d", low+rand.IntN(high-low))
-		var l net.Listener
-		if l, err = net.Listen("tcp4", addr); err == nil { //nolint:noctx // it doesn't wait for anybody
-			return addr, l.Close()
-		}
-	}
-	return "", fmt.Errorf("no free port: %w", err)
 }

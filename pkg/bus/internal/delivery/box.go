@@ -33,6 +33,9 @@ type Feed struct {
 // InUse tells whether any Box follows it or is about to.
 func (f *Feed) InUse() bool { return f.claimed > 0 }
 
+// Shared tells whether several Boxes are told of it.
+func (f *Feed) Shared() bool { return len(f.followers) > 1 }
+
 // Signal has its followers told of its head.
 func (f *Feed) Signal() {
 	for _, w := range f.followers {

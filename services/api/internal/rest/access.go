@@ -19,6 +19,7 @@ func (s *Server) mayDo(x *exchange, action auth.Action) error {
 	if err != nil {
 		return err
 	}
+	x.subject = principal.Subject
 	if !principal.May(action, x.name) {
 		return problem.New(http.StatusForbidden, codeForbidden,
 			fmt.Sprintf("this token does not have the %s scope for the feed %s", action, x.name))

@@ -64,6 +64,7 @@ func (s *Server) body(x *exchange, limit int, tooLarge *problem.Problem) ([]byte
 	switch {
 	case err == nil:
 		s.setReadDeadline(x.c, time.Time{})
+		x.sent = body
 		return body, nil
 	case errors.As(err, &over):
 		x.header().Set("Connection", "close")

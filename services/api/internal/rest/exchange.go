@@ -25,6 +25,10 @@ type exchange struct {
 	// stall is how long the client may take nothing of a large body.
 	stall time.Duration
 
+	// of a write
+	subject string // whose token it came with; "" for none
+	sent    []byte // its body
+
 	// of a read's query
 	canonical bool
 	pinned    bool

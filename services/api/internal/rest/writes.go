@@ -42,20 +42,31 @@ func (s *Server) touchFeed(x *exchange) error {
 // append does the write, signals it and answers. The client can't part the first two by leaving.
 func (s *Server) append(x *exchange, w store.Write) error {
 	w.MaxItems = x.policy.MaxItems
+	var err error
+	if w.Once, err = s.once(x, appendWritten); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
 	defer cancel()
 	written, err := s.Store.Append(ctx, x.name, w)
 	if err != nil {
-		return err
+		return s.orRepeat(x, err)
 	}
 	if written.Changed() {
 		s.announce.Committed(x.ctx(), x.name, written.Cursor)
 	}
-	b := appendCursor([]byte(`{"cursor":`), written.Cursor)
-	b = append(b, `,"first":`...)
-	b = strconv.AppendInt(b, written.First, 10)
-	x.send(append(b, '}'))
+	x.send(appendWritten(nil, written))
 	return nil
+}
+
+func appendWritten(b []byte, w store.Written) []byte {
+	b = appendCursor(append(b, `{"cursor":`...), w.Cursor)
+	b = append(b, `,"first":`...)
+	return append(strconv.AppendInt(b, w.First, 10), '}')
+}
+
+func appendDropped(b []byte, w store.Written) []byte {
+	return append(appendCursor(append(b, `{"cursor":`...), w.Cursor), '}')
 }
 
 var errIfMatchRequired = problem.New(http.StatusPreconditionRequired, "if_match_required",
@@ -74,13 +85,17 @@ func (s *Server) dropFeed(x *exchange) error {
 	if err := s.noBody(x); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
-	defer cancel()
-	head, err := s.Store.Drop(ctx, x.name, ifHead)
+	once, err := s.once(x, appendDropped)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
+	defer cancel()
+	head, err := s.Store.Drop(ctx, x.name, ifHead, once)
+	if err != nil {
+		return s.orRepeat(x, err)
+	}
 	s.announce.Committed(x.ctx(), x.name, head)
-	x.send(append(appendCursor([]byte(`{"cursor":`), head), '}'))
+	x.send(appendDropped(nil, store.Written{Cursor: head}))
 	return nil
 }

@@ -23,7 +23,7 @@ func Full(c config.Config, log *slog.Logger) *Node {
 }
 
 func (n *Node) openPostgres(ctx context.Context) (store.Store, error) {
-	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{})
+	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{Replicas: n.config.DatabaseReplicaURLs})
 }
 
 func (n *Node) openRedis(ctx context.Context) (bus.Bus, error) {

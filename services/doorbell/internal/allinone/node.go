@@ -12,13 +12,16 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/api"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/hostfeed"
 	"github.com/doorbell-sync/doorbell/services/gateway"
@@ -29,10 +32,11 @@ import (
 type Node struct {
 	lifecycle.Stack
 	// static
-	config config.Config
-	log    *slog.Logger
-	server *httphost.Server
-	drain  httphost.Drain
+	config    config.Config
+	log       *slog.Logger
+	server    *httphost.Server
+	telemetry *telemetry.Telemetry
+	drain     httphost.Drain
 	// openWrites: everybody on this machine may write without a key.
 	openWrites bool
 
@@ -40,20 +44,25 @@ type Node struct {
 	store   store.Store
 	bus     bus.Bus
 	api     *api.API
+	guard   *guard.Guard
 	gateway *gateway.Gateway
 	handler http.Handler
 	hostKey string
+	devKeys []config.TokenKey
 }
 
 func newNode(c config.Config, log *slog.Logger) *Node {
-	n := &Node{config: c, log: log, drain: httphost.Drain{Wait: c.DrainWait}}
+	n := &Node{config: c, log: log, telemetry: telemetry.New(), drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
+	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	return n
 }
 
 // addServices adds what stands on the store and the bus.
 func (n *Node) addServices() {
 	n.AddRun("worker", n.work)
+	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "services", Start: n.makeServices, Stop: n.closeServices})
 	n.Add(n.server.Part(n.Fail))
 	n.Add(lifecycle.Part{Name: "connections", Stop: n.disconnect})
@@ -66,23 +75,26 @@ func (n *Node) work(ctx context.Context) error {
 	return worker.New(worker.Options{Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Logger: n.log}).Run(ctx)
 }
 
-func (n *Node) makeServices(context.Context) error {
+// openGuard lets in the node's own keys, too.
+func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 	n.hostKey = rand.Text()
-	keys, err := auth.NewKeys(append(n.config.Keys, auth.Key{
-		Name: "host", Secret: n.hostKey, Write: []string{hostfeed.Feed},
-	}))
-	if err != nil {
-		return err
-	}
+	c := n.config
+	c.Keys = append(slices.Clone(c.Keys), auth.Key{Name: "host", Secret: n.hostKey, Write: []string{hostfeed.Feed}})
+	c.Tokens.Keys = append(slices.Clone(c.Tokens.Keys), n.devKeys...)
+	return guard.Open(c, n.bus, n.log, n.telemetry.Registerer())
+}
+
+func (n *Node) makeServices(context.Context) error {
+	var err error
 	n.gateway, err = gateway.New(gateway.Options{
-		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	if err != nil {
 		return err
 	}
 	n.api, err = api.New(api.Options{
-		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		OpenWrites:     n.openWrites,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})

@@ -14,8 +14,9 @@ import (
 func TestAnswerInTheMidstOfTheBusComingBack(t *testing.T) {
 	for range 20 {
 		b := newFakeBus(t)
+		pool := shards(t, 1)
 		h, err := hub.New(hub.Options{
-			Bus: busOf{b}, Logger: slog.New(slog.DiscardHandler), MaxFeeds: 100,
+			Shards: pool, Bus: busOf{b}, Logger: slog.New(slog.DiscardHandler), MaxFeeds: 100,
 			FollowTimeout: time.Second, RetryMin: time.Millisecond, RetryMax: time.Millisecond, Linger: time.Hour,
 		})
 		if err != nil {
@@ -32,10 +33,7 @@ func TestAnswerInTheMidstOfTheBusComingBack(t *testing.T) {
 				}
 			}
 		}
-		first, err := h.NewClient(func() {}) // so that x is live
-		if err != nil {
-			t.Fatal(err)
-		}
+		first := pull(t, h, pool, func() {}) // so that x is live
 		if err := first.Subscribe([]feed.Name{"x"}, "first", 0); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +41,7 @@ func TestAnswerInTheMidstOfTheBusComingBack(t *testing.T) {
 			first.Next(&ev)
 		}
 		coming := false
-		if _, err = h.NewClient(func() {
+		pull(t, h, pool, func() {
 			if coming {
 				coming = false
 				done := make(chan struct{})
@@ -53,13 +51,9 @@ func TestAnswerInTheMidstOfTheBusComingBack(t *testing.T) {
 				}()
 				<-done
 			}
-		}); err != nil {
-			t.Fatal(err)
-		}
+		})
 		b.lose()
-		if late, err = h.NewClient(func() {}); err != nil {
-			t.Fatal(err)
-		}
+		late = pull(t, h, pool, func() {})
 		if err := late.Subscribe([]feed.Name{"x"}, "late", 0); err != nil {
 			t.Fatal(err)
 		}

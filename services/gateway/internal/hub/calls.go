@@ -13,18 +13,19 @@ import (
 func (h *Hub) attachLocked(name feed.Name, f *follow) *entry {
 	e := h.feeds[name]
 	if e == nil {
-		e = &entry{name: name, follows: make(map[*follow]struct{}, 1)}
+		h.lastNumber++
+		e = &entry{name: name, number: h.lastNumber}
 		h.feeds[name] = e
 		h.wanted[e] = struct{}{}
 	}
-	e.follows[f] = struct{}{}
+	e.addLocked(f, h.opt.Shards.Len())
 	if e.idle != nil {
 		h.idle.Remove(e.idle)
 		e.idle = nil
 	}
 	if e.phase == leaving { // the Unfollow has not begun, so nothing was missed
 		delete(h.leaving, e)
-		e.phase = live
+		e.setPhaseLocked(live)
 	}
 	return e
 }
@@ -33,8 +34,7 @@ func (h *Hub) attachLocked(name feed.Name, f *follow) *entry {
 // don't thrash the bus.
 func (h *Hub) detachLocked(f *follow) {
 	e := f.entry
-	delete(e.follows, f)
-	if len(e.follows) > 0 {
+	if e.removeLocked(f); e.followedLocked() {
 		return
 	}
 	switch e.phase {
@@ -53,21 +53,20 @@ func (h *Hub) detachLocked(f *follow) {
 // forgetLocked drops an entry that the bus doesn't follow. Who still waits for it asked before it left.
 func (h *Hub) forgetLocked(e *entry) {
 	delete(h.feeds, e.name)
-	e.settleLocked()
+	h.settleLocked(e)
 }
 
-func (e *entry) settleLocked() {
-	for _, a := range e.waiters {
+func (h *Hub) settleLocked(e *entry) {
+	for _, a := range h.waiters[e] {
 		a.client.settle(a)
 	}
-	e.waiters = nil
+	delete(h.waiters, e)
 }
 
 func (h *Hub) lingerLocked(e *entry) {
-	e.idleAt = time.Now()
-	e.idle = h.idle.PushBack(e)
+	e.idle = h.idle.PushBack(idler{e, time.Now()})
 	if h.idle.Len() > maxIdle {
-		h.leaveLocked(h.idle.Front().Value.(*entry))
+		h.leaveLocked(h.idle.Front().Value.(idler).entry)
 		h.dispatchLocked()
 	}
 	if h.idleTimer == nil && !h.closed {
@@ -78,7 +77,7 @@ func (h *Hub) lingerLocked(e *entry) {
 func (h *Hub) leaveLocked(e *entry) {
 	h.idle.Remove(e.idle)
 	e.idle = nil
-	e.phase = leaving
+	e.setPhaseLocked(leaving)
 	h.leaving[e] = struct{}{}
 }
 
@@ -90,12 +89,12 @@ func (h *Hub) sweepIdle() {
 		return
 	}
 	for front := h.idle.Front(); front != nil; front = h.idle.Front() {
-		e := front.Value.(*entry)
-		if left := h.opt.Linger - time.Since(e.idleAt); left > 0 {
+		idle := front.Value.(idler)
+		if left := h.opt.Linger - time.Since(idle.since); left > 0 {
 			h.idleTimer = time.AfterFunc(left, h.sweepIdle)
 			break
 		}
-		h.leaveLocked(e)
+		h.leaveLocked(idle.entry)
 	}
 	h.dispatchLocked()
 }
@@ -120,7 +119,7 @@ func take(set map[*entry]struct{}, next phase) []*entry {
 			break
 		}
 		delete(set, e)
-		e.phase = next
+		e.setPhaseLocked(next)
 		batch = append(batch, e)
 	}
 	return batch
@@ -159,13 +158,11 @@ func (h *Hub) follow(batch []*entry) {
 }
 
 func (h *Hub) becameLiveLocked(e *entry, head bus.Head) {
-	e.phase = live
-	if head.Newer(e.head) { // a signal may have been faster
-		e.head = head
-	}
-	e.tellLocked()
-	e.settleLocked()
-	if len(e.follows) == 0 {
+	e.advanceLocked(head) // a signal may have been faster
+	e.setPhaseLocked(live)
+	h.tellLocked(e)
+	h.settleLocked(e)
+	if !e.followedLocked() {
 		h.lingerLocked(e)
 	}
 }
@@ -176,13 +173,13 @@ func (h *Hub) refusedLocked(batch []*entry, err error) {
 		h.opt.Logger.Warn("feeds can't be followed right now", "feeds", len(batch), "err", err)
 	}
 	for _, e := range batch {
-		if len(e.follows) == 0 {
+		if !e.followedLocked() {
 			h.forgetLocked(e)
 			continue
 		}
-		e.phase = retrying
+		e.setPhaseLocked(retrying)
 		h.retrying[e] = struct{}{}
-		e.settleLocked()
+		h.settleLocked(e)
 	}
 	if h.retryTimer == nil && len(h.retrying) > 0 && !h.closed {
 		h.retryPause = min(max(2*h.retryPause, h.opt.RetryMin), h.opt.RetryMax)
@@ -203,7 +200,7 @@ func (h *Hub) retryLocked() {
 	}
 	for e := range h.retrying {
 		delete(h.retrying, e)
-		e.phase = wanted
+		e.setPhaseLocked(wanted)
 		h.wanted[e] = struct{}{}
 	}
 	h.dispatchLocked()
@@ -216,12 +213,12 @@ func (h *Hub) unfollow(batch []*entry) {
 	defer h.mu.Unlock()
 	h.underWay--
 	for _, e := range batch {
-		if len(e.follows) == 0 {
+		if !e.followedLocked() {
 			h.forgetLocked(e)
 			continue
 		}
 		// Wanted again meanwhile. What the bus said in between may have been missed; Follow reads the head anew.
-		e.phase = wanted
+		e.setPhaseLocked(wanted)
 		h.wanted[e] = struct{}{}
 	}
 	h.dispatchLocked()

@@ -5,33 +5,53 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
 )
+
+// Outlet is how a client is written to. One party at a time owns its write side, and only that one calls Next.
+type Outlet interface {
+	// Wake says that Next has something new to say. It is called with locks held: it neither blocks nor calls back.
+	Wake()
+	// Claim takes the write side and tells whether it could; whoever has it then asks Next if Wake is called, too. Send
+	// or Release must follow, without any lock.
+	Claim() bool
+	// Send writes a frame that a Form has made, and releases; it neither blocks nor keeps the frame.
+	Send(frame []byte)
+	// Release gives the write side back.
+	Release()
+	// Shard is whose goroutine calls Claim.
+	Shard() *shard.Shard
+}
+
+// Form is what signals look like on one kind of connection, from the encoding to the transport's framing. There is one per
+// kind, and clients of one form share their frames.
+type Form interface {
+	// AppendSignal appends a whole frame that tells of one feed, and gives it.
+	AppendSignal(b []byte, h FeedHead) []byte
+}
 
 // Client is one connection as the hub sees it: what it follows, and what it is still to be told.
 //
-// Commands (Subscribe, Unsubscribe, Answer, WaitRoom, Feeds) come from one goroutine; Next comes from one, which may be
-// another; Close from any.
+// Commands (Subscribe, Unsubscribe, Answer, WaitRoom, Feeds) come from one goroutine at a time; so does Next; Close from any.
 type Client struct {
 	// Static.
 	hub  *Hub
-	wake func()
+	out  Outlet
+	form Form
 
 	// Guarded by Hub.mu.
-	feeds    map[feed.Name]*follow
+	follows  []*follow
+	byName   map[feed.Name]*follow // the same; nil while they are few
+	at       int32                 // in Hub.clients
 	detached bool
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	room     sync.Cond // answers has shrunk, or closed is set
-	closed   bool
-	answers  []*answer // in the order of the commands
-	weight   int       // of answers
-	dirty    []*follow // those with a head to tell, in the order in which they became so; unfollowed ones are skipped
-	turn     bool      // whose turn it is when there are both answers and heads: the heads'
-	alive    bool      // whether the bus is
-	told     bool      // what the client has been told of that
-	backlog  int       // how many of dirty are to be told before it is told that the bus is back
-	nextHead int       // dirty[:nextHead] is done with
+	mu      sync.Mutex
+	closed  bool
+	turn    bool     // whose turn it is when there are both answers and heads: the heads'
+	alive   bool     // whether the bus is
+	told    bool     // what the client has been told of that
+	pending *pending // nil: nothing
 }
 
 // follow is one client's interest in one feed.
@@ -40,12 +60,26 @@ type follow struct {
 	client *Client
 	entry  *entry
 
+	// Guarded by Hub.mu.
+	at     int32 // in the row of the entry's crowd
+	mine   int32 // in Client.follows
+	queued bool  // in its shard's queue
+
 	// Guarded by Client.mu.
-	head      bus.Head // the newest that may be told
-	told      bus.Head // what the client was told last
 	announced bool     // the client has been told that it is subscribed
-	dirty     bool     // in Client.dirty
-	gone      bool     // no longer in Client.feeds
+	dirty     bool     // in pending.dirty
+	gone      bool     // no longer in Client.follows
+	told      bus.Head // what the client was told last
+}
+
+// pending is what a client is still to be told. All of it is guarded by Client.mu.
+type pending struct {
+	room     sync.Cond // answers has shrunk, or Client.closed is set
+	answers  []*answer // in the order of the commands
+	weight   int       // of answers
+	dirty    []*follow // those with a head to tell, in the order in which they became so; unfollowed ones are skipped
+	nextHead int       // dirty[:nextHead] is done with
+	backlog  int       // how many of dirty are to be told before it is told that the bus is back
 }
 
 // answer is what a command is to be answered with. Static but for waiting, which Client.mu guards.
@@ -62,18 +96,57 @@ type answer struct {
 // and 1 more for each feed in it.
 const MaxWeight = 2000
 
-// NewClient adds a client that follows nothing. wake is called when Next has something new to say; it must neither
-// block nor call the hub.
-func (h *Hub) NewClient(wake func()) (*Client, error) {
+// NewClient adds a client that follows nothing. form may be nil if out is never claimed.
+func (h *Hub) NewClient(out Outlet, form Form) (*Client, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, ErrClosed
 	}
-	c := &Client{hub: h, wake: wake, feeds: make(map[feed.Name]*follow), alive: h.alive, told: true}
-	c.room.L = &c.mu
-	h.clients[c] = struct{}{}
+	c := &Client{hub: h, out: out, form: form, at: int32(len(h.clients)), alive: h.alive, told: true}
+	h.clients = append(h.clients, c)
 	return c, nil
+}
+
+// few is how many feeds a client has without a map of them.
+const few = 8
+
+func (c *Client) followLocked(name feed.Name) *follow {
+	if c.byName != nil {
+		return c.byName[name]
+	}
+	for _, f := range c.follows {
+		if f.entry.name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+func (c *Client) addLocked(f *follow) {
+	f.mine = int32(len(c.follows))
+	c.follows = append(c.follows, f)
+	if c.byName == nil && len(c.follows) > few {
+		c.byName = make(map[feed.Name]*follow, 2*few)
+		for _, f := range c.follows {
+			c.byName[f.entry.name] = f
+		}
+	}
+	if c.byName != nil {
+		c.byName[f.entry.name] = f
+	}
+}
+
+func (c *Client) removeLocked(f *follow) {
+	last := len(c.follows) - 1
+	moved := c.follows[last]
+	c.follows[f.mine], moved.mine = moved, f.mine
+	c.follows[last] = nil
+	if c.follows = c.follows[:last]; last == 0 {
+		c.follows, c.byName = nil, nil
+		return
+	}
+	delete(c.byName, f.entry.name)
 }
 
 // Subscribe follows the feeds (each named once), and answers with tag and their heads once the bus subscription of all
@@ -88,28 +161,25 @@ func (c *Client) Subscribe(feeds []feed.Name, tag any, weight int) error {
 	}
 	fresh := 0
 	for _, name := range feeds {
-		if c.feeds[name] == nil {
+		if c.followLocked(name) == nil {
 			fresh++
 		}
 	}
-	if len(c.feeds)+fresh > h.opt.MaxFeeds {
+	if len(c.follows)+fresh > h.opt.MaxFeeds {
 		return ErrTooManyFeeds
 	}
 	a := &answer{client: c, tag: tag, follows: make([]*follow, len(feeds)), weight: weight + len(feeds)}
 	for i, name := range feeds {
-		f := c.feeds[name]
+		f := c.followLocked(name)
 		if f == nil {
 			f = &follow{client: c}
 			f.entry = h.attachLocked(name, f)
-			if f.entry.listening() {
-				f.head = f.entry.head
-			}
-			c.feeds[name] = f
+			c.addLocked(f)
 		}
 		a.follows[i] = f
 		// While the bus is lost there is nothing to wait for.
 		if e := f.entry; h.alive && !e.listening() && e.phase != retrying {
-			e.waiters = append(e.waiters, a)
+			h.waiters[e] = append(h.waiters[e], a)
 			a.waiting++
 		}
 	}
@@ -123,14 +193,14 @@ func (c *Client) Unsubscribe(feeds []feed.Name) {
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
 	for _, name := range feeds {
-		if f := c.feeds[name]; f != nil {
-			c.dropLocked(name, f)
+		if f := c.followLocked(name); f != nil {
+			c.dropLocked(f)
 		}
 	}
 }
 
-func (c *Client) dropLocked(name feed.Name, f *follow) {
-	delete(c.feeds, name)
+func (c *Client) dropLocked(f *follow) {
+	c.removeLocked(f)
 	c.mu.Lock()
 	f.gone = true
 	c.mu.Unlock()
@@ -141,9 +211,9 @@ func (c *Client) dropLocked(name feed.Name, f *follow) {
 func (c *Client) Feeds() []feed.Name {
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
-	names := make([]feed.Name, 0, len(c.feeds))
-	for name := range c.feeds {
-		names = append(names, name)
+	names := make([]feed.Name, 0, len(c.follows))
+	for _, f := range c.follows {
+		names = append(names, f.entry.name)
 	}
 	return names
 }
@@ -157,13 +227,19 @@ func (c *Client) Close() {
 		return
 	}
 	c.detached = true
-	delete(h.clients, c)
-	for name, f := range c.feeds {
-		c.dropLocked(name, f)
+	last := len(h.clients) - 1
+	moved := h.clients[last]
+	h.clients[c.at], moved.at = moved, c.at
+	h.clients[last] = nil
+	h.clients = h.clients[:last]
+	for len(c.follows) > 0 {
+		c.dropLocked(c.follows[len(c.follows)-1])
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	c.answers, c.dirty, c.nextHead = nil, nil, 0
-	c.room.Broadcast()
+	if c.pending != nil {
+		c.pending.room.Broadcast()
+		c.pending = nil
+	}
 }

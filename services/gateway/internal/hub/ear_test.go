@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -24,8 +26,10 @@ func run(t *testing.T, test func(t *testing.T, b *fakeBus, h *hub.Hub)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus(t)
+		b.shards = shard.New(2)
+		defer b.shards.Close()
 		h, err := hub.New(hub.Options{
-			Bus: busOf{b}, Logger: slog.New(slog.DiscardHandler), MaxFeeds: 1500,
+			Shards: b.shards, Bus: busOf{b}, Logger: slog.New(slog.DiscardHandler), MaxFeeds: 1500,
 			FollowTimeout: 3 * time.Second, RetryMin: 250 * time.Millisecond, RetryMax: 5 * time.Second, Linger: linger,
 		})
 		if err != nil {
@@ -44,16 +48,13 @@ func run(t *testing.T, test func(t *testing.T, b *fakeBus, h *hub.Hub)) {
 type ear struct {
 	*hub.Client
 	t     *testing.T
-	woken int
+	woken atomic.Int64
 }
 
-func listen(t *testing.T, h *hub.Hub) *ear {
+func listen(t *testing.T, b *fakeBus, h *hub.Hub) *ear {
 	t.Helper()
 	e := &ear{t: t}
-	var err error
-	if e.Client, err = h.NewClient(func() { e.woken++ }); err != nil { // called under the hub's lock
-		t.Fatal(err)
-	}
+	e.Client = pull(t, h, b.shards, func() { e.woken.Add(1) })
 	return e
 }
 
@@ -78,6 +79,7 @@ func (e *ear) told() []string {
 }
 
 func (e *ear) one() string {
+	synctest.Wait()
 	var ev hub.Event
 	e.Next(&ev)
 	var heads []string

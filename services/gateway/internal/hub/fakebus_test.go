@@ -9,12 +9,14 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
 )
 
 // fakeBus is a bus whose calls take as long, and fail as often, as a test likes; and that watches over the contract:
 // Follow and Unfollow of one feed never at the same time.
 type fakeBus struct {
-	t *testing.T
+	t      *testing.T
+	shards *shard.Pool // of the hub on it
 
 	mu sync.Mutex
 	// before is called before anything is done, without the lock; its error is Follow's.

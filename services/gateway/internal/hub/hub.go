@@ -11,6 +11,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
 )
 
 // ErrClosed says that the hub or the client has been closed.
@@ -23,6 +24,8 @@ var ErrTooManyFeeds = errors.New("too many feeds")
 type Options struct {
 	Bus    bus.Bus
 	Logger *slog.Logger
+	// Shards run the fan-out. They stay the caller's, and must be closed before what is written to is gone.
+	Shards *shard.Pool
 	// MaxFeeds is how many feeds one client may follow.
 	MaxFeeds int
 	// FollowTimeout is how long one call to the bus may take before its feeds are answered as not known and tried again.
@@ -51,7 +54,9 @@ type Hub struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	feeds      map[feed.Name]*entry
-	clients    map[*Client]struct{}
+	waiters    map[*entry][]*answer // what waits for a feed to be live
+	clients    []*Client
+	lastNumber uint32
 	alive      bool // whether the bus is
 	aliveKnown bool // whether the bus itself has said so
 	closed     bool
@@ -62,17 +67,6 @@ type Hub struct {
 	retryTimer                *time.Timer // nil: not running
 	idle                      list.List   // of *entry, live and without clients, the longest first
 	idleTimer                 *time.Timer // nil: not running
-}
-
-// entry is a feed that somebody follows, or did until a moment ago. All of it is guarded by Hub.mu.
-type entry struct {
-	name    feed.Name
-	phase   phase
-	head    bus.Head // the newest that the bus has told; told on only while live
-	follows map[*follow]struct{}
-	waiters []*answer     // what waits for this feed to be live
-	idle    *list.Element // in Hub.idle, when live without clients
-	idleAt  time.Time
 }
 
 type phase uint8
@@ -91,7 +85,7 @@ func New(opt Options) (*Hub, error) {
 	h := &Hub{
 		opt:      opt,
 		feeds:    make(map[feed.Name]*entry),
-		clients:  make(map[*Client]struct{}),
+		waiters:  make(map[*entry][]*answer),
 		wanted:   make(map[*entry]struct{}),
 		retrying: make(map[*entry]struct{}),
 		leaving:  make(map[*entry]struct{}),
@@ -146,17 +140,14 @@ type follower Hub
 
 var _ bus.Follower = (*follower)(nil)
 
-// Signal hands a newer head on to whoever follows the feed.
+// Signal hands a newer head on to the shards of whoever follows the feed.
 func (f *follower) Signal(name feed.Name, head bus.Head) {
 	h := (*Hub)(f)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e := h.feeds[name]
-	if e == nil || !head.Newer(e.head) {
-		return
+	if e := h.feeds[name]; e != nil && e.advanceLocked(head) {
+		h.tellLocked(e)
 	}
-	e.head = head
-	e.tellLocked()
 }
 
 // Alive tells every client that the bus was lost, or is back.
@@ -177,24 +168,10 @@ func (f *follower) Alive(alive bool) {
 	if alive {
 		h.retryLocked()
 	}
-	for c := range h.clients {
+	for _, c := range h.clients {
 		c.setAlive(alive)
 	}
 }
-
-// tellLocked marks the feed's head for its clients. While the subscription isn't live the head could be overtaken
-// unheard, so it isn't told.
-func (e *entry) tellLocked() {
-	if !e.listening() {
-		return
-	}
-	for f := range e.follows {
-		f.client.mark(f, e.head)
-	}
-}
-
-// listening tells whether the bus subscription is live.
-func (e *entry) listening() bool { return e.phase == live || e.phase == leaving }
 
 // MaxFeeds is how many feeds one client may follow.
 func (h *Hub) MaxFeeds() int { return h.opt.MaxFeeds }

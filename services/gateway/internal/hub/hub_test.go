@@ -17,7 +17,7 @@ import (
 func TestOneFollowPerFeedAndCommand(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
 		b.set("a", 1)
-		one, two := listen(t, h), listen(t, h)
+		one, two := listen(t, b, h), listen(t, b, h)
 		one.subscribe("x", "a", "b", "c")
 		two.subscribe("y", "b")
 		one.expect("x[a=1,b=null,c=null]")
@@ -34,7 +34,7 @@ func TestOneFollowPerFeedAndCommand(t *testing.T) {
 
 func TestLinger(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+		c := listen(t, b, h)
 		c.subscribe("x", "a")
 		c.expect("x[a=null]")
 		b.expect("follow a")
@@ -59,7 +59,7 @@ func TestLinger(t *testing.T) {
 
 func TestLingerIsBounded(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+		c := listen(t, b, h)
 		for i := range 12 {
 			var names []feed.Name
 			for j := range 1000 {
@@ -90,7 +90,7 @@ func TestSlowFollow(t *testing.T) {
 			}
 			return nil
 		})
-		one, two := listen(t, h), listen(t, h)
+		one, two := listen(t, b, h), listen(t, b, h)
 		one.subscribe("x", "slow")
 		one.Answer("error", 0, false)
 		one.Answer("pong", 0, true)
@@ -111,7 +111,7 @@ func TestSlowFollow(t *testing.T) {
 // TestWantedAgainWhileUnfollowing: the new Follow waits for the Unfollow under way.
 func TestWantedAgainWhileUnfollowing(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+		c := listen(t, b, h)
 		c.subscribe("x", "a")
 		c.expect("x[a=null]")
 		c.Unsubscribe([]feed.Name{"a"})
@@ -139,7 +139,7 @@ func TestUnsubscribeWhileWaiting(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil
 		})
-		c := listen(t, h)
+		c := listen(t, b, h)
 		c.subscribe("x", "a", "b")
 		c.Unsubscribe([]feed.Name{"a"})
 		c.Answer("left", 0, false)
@@ -175,7 +175,7 @@ func TestRefusedFollow(t *testing.T) {
 					return nil
 				})
 				b.set("a", 5)
-				c := listen(t, h)
+				c := listen(t, b, h)
 				c.subscribe("x", "a")
 				if name == "never" {
 					time.Sleep(3*time.Second - 1)
@@ -199,7 +199,7 @@ func TestRefusedFollow(t *testing.T) {
 func TestRetriesEndWithTheirClients(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
 		b.when(func(context.Context, string, []feed.Name) error { return errors.New("no") })
-		c := listen(t, h)
+		c := listen(t, b, h)
 		c.subscribe("x", "a", "b")
 		c.expect("x[a=null,b=null]")
 		c.Close()
@@ -214,7 +214,7 @@ func TestRetriesEndWithTheirClients(t *testing.T) {
 
 func TestAlive(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+		c := listen(t, b, h)
 		b.set("a", 1)
 		c.subscribe("x", "a", "b")
 		c.expect("x[a=1,b=null]")
@@ -225,7 +225,7 @@ func TestAlive(t *testing.T) {
 		b.lose()
 		c.expect("alive=false")
 		b.set("a", 2)
-		late := listen(t, h)
+		late := listen(t, b, h)
 		late.subscribe("y", "a", "c")
 		late.expect("alive=false", "y[a=null,c=null]")
 		c.subscribe("z", "a")
@@ -248,7 +248,7 @@ func TestAlive(t *testing.T) {
 // TestAliveIsNotStarved: what moves after the bus has come back does not put off the news of it.
 func TestAliveIsNotStarved(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+		c := listen(t, b, h)
 		var names []feed.Name
 		for i := range 1500 {
 			names = append(names, feed.Name(fmt.Sprintf("f%d", i)))
@@ -283,7 +283,7 @@ func TestAliveIsNotStarved(t *testing.T) {
 
 func TestNeitherAnswersNorSignalsStarve(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+		c := listen(t, b, h)
 		c.subscribe("x", "a")
 		c.told()
 		var order []string
@@ -301,7 +301,7 @@ func TestNeitherAnswersNorSignalsStarve(t *testing.T) {
 
 func TestTooManyFeeds(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+		c := listen(t, b, h)
 		var names []feed.Name
 		for i := range 1501 {
 			names = append(names, feed.Name(fmt.Sprintf("f%d", i)))
@@ -324,8 +324,8 @@ func TestTooManyFeeds(t *testing.T) {
 
 // TestRoom: whoever takes nothing in gets no more answers, and memory of them stays bounded.
 func TestRoom(t *testing.T) {
-	run(t, func(t *testing.T, _ *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
+		c := listen(t, b, h)
 		answers := 0
 		done := make(chan struct{})
 		go func() {
@@ -355,7 +355,7 @@ func TestRoom(t *testing.T) {
 
 func TestLevelTriggered(t *testing.T) {
 	run(t, func(t *testing.T, b *fakeBus, h *hub.Hub) {
-		c := listen(t, h)
+		c := listen(t, b, h)
 		c.subscribe("x", "a", "b")
 		c.told()
 		for i := range int64(10_000) {
@@ -367,7 +367,7 @@ func TestLevelTriggered(t *testing.T) {
 		b.follower.Signal("a", b.head("b"))
 		b.follower.Signal("unheard", b.head("a"))
 		c.expect()
-		late := listen(t, h)
+		late := listen(t, b, h)
 		late.subscribe("y", "a")
 		late.expect("y[a=10000]")
 	})

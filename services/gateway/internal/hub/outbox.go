@@ -33,7 +33,11 @@ type Event struct {
 // FeedHead is a feed and how far it has come.
 type FeedHead struct {
 	Feed feed.Name
-	Head bus.Head
+	// Number is the feed's for as long as anybody follows it here: short enough to stand for the name.
+	Number uint32
+	Head   bus.Head
+	// NewEpoch says that the client has not been told of this epoch, or of any head at all.
+	NewEpoch bool
 }
 
 const (
@@ -57,9 +61,18 @@ func (c *Client) push(a *answer) {
 		return
 	}
 	a.weight++
-	c.weight += a.weight
-	c.answers = append(c.answers, a)
-	c.wake()
+	p := c.pendingLocked()
+	p.weight += a.weight
+	p.answers = append(p.answers, a)
+	c.out.Wake()
+}
+
+func (c *Client) pendingLocked() *pending {
+	if c.pending == nil {
+		c.pending = new(pending)
+		c.pending.room.L = &c.mu
+	}
+	return c.pending
 }
 
 // WaitRoom waits until there is room for another answer, so that a client who sends commands and reads no answers is
@@ -67,8 +80,8 @@ func (c *Client) push(a *answer) {
 func (c *Client) WaitRoom() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.weight >= MaxWeight && !c.closed {
-		c.room.Wait()
+	for c.pending != nil && c.pending.weight >= MaxWeight {
+		c.pending.room.Wait()
 	}
 	return !c.closed
 }
@@ -78,32 +91,27 @@ func (c *Client) settle(a *answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if a.waiting--; a.waiting == 0 {
-		c.wake()
+		c.out.Wake()
 	}
 }
 
-// mark makes head the one to tell of f's feed, unless the client has been told it already.
-func (c *Client) mark(f *follow, head bus.Head) {
+// mark notes that there is a head to tell of f's feed, unless the client has been told it already.
+func (c *Client) mark(f *follow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.markLocked(f, head) {
-		c.wake()
+	if c.markLocked(f) {
+		c.out.Wake()
 	}
 }
 
 // markLocked is mark with mu held. It tells whether there is something new to say.
-func (c *Client) markLocked(f *follow, head bus.Head) bool {
-	if f.gone {
-		return false
-	}
-	if head.Newer(f.head) {
-		f.head = head
-	}
-	if !f.announced || f.dirty || !f.head.Newer(f.told) {
+func (c *Client) markLocked(f *follow) bool {
+	if f.gone || !f.announced || f.dirty || !f.entry.current().Newer(f.told) {
 		return false
 	}
 	f.dirty = true
-	c.dirty = append(c.dirty, f)
+	p := c.pendingLocked()
+	p.dirty = append(p.dirty, f)
 	return true
 }
 
@@ -115,14 +123,14 @@ func (c *Client) setAlive(alive bool) {
 	if alive {
 		// Who subscribed meanwhile was told null, whatever the head. In one go with alive: an answer that is taken in
 		// between would be null for good.
-		for _, f := range c.feeds {
-			if f.entry.listening() {
-				c.markLocked(f, f.entry.head)
-			}
+		for _, f := range c.follows {
+			c.markLocked(f)
 		}
 	}
-	c.backlog = len(c.dirty) - c.nextHead
-	c.wake()
+	if p := c.pending; p != nil {
+		p.backlog = len(p.dirty) - p.nextHead
+	}
+	c.out.Wake()
 }
 
 // Next fills in ev with what the client is to be told next, reusing its Heads. What has been taken counts as told.
@@ -130,13 +138,17 @@ func (c *Client) Next(ev *Event) {
 	*ev = Event{Heads: ev.Heads[:0]}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.takeLivenessLocked(ev) {
+	if c.closed || c.takeLivenessLocked(ev) || c.pending == nil {
 		return
 	}
+	p := c.pending
 	if c.turn { // neither a stream of commands nor one of signals starves the other
-		_ = c.takeHeadsLocked(ev) || c.takeAnswerLocked(ev)
+		_ = c.takeHeadsLocked(p, ev) || c.takeAnswerLocked(p, ev)
 	} else {
-		_ = c.takeAnswerLocked(ev) || c.takeHeadsLocked(ev)
+		_ = c.takeAnswerLocked(p, ev) || c.takeHeadsLocked(p, ev)
+	}
+	if len(p.answers) == 0 && len(p.dirty) == 0 {
+		c.pending = nil
 	}
 	if ev.Kind == Nothing { // the backlog may have been of unfollowed feeds only
 		c.takeLivenessLocked(ev)
@@ -144,7 +156,7 @@ func (c *Client) Next(ev *Event) {
 }
 
 func (c *Client) takeLivenessLocked(ev *Event) bool {
-	if c.alive == c.told || (c.alive && c.backlog > 0) {
+	if c.alive == c.told || (c.alive && c.pending != nil && c.pending.backlog > 0) {
 		return false
 	}
 	c.told = c.alive
@@ -152,54 +164,59 @@ func (c *Client) takeLivenessLocked(ev *Event) bool {
 	return true
 }
 
-func (c *Client) takeAnswerLocked(ev *Event) bool {
+func (c *Client) takeAnswerLocked(p *pending, ev *Event) bool {
 	waiting := false
-	for i, a := range c.answers {
+	for i, a := range p.answers {
 		if a.waiting > 0 || (waiting && !a.urgent) {
 			waiting = true
 			continue
 		}
-		c.answers = slices.Delete(c.answers, i, i+1)
-		c.weight -= a.weight
-		c.room.Broadcast()
+		p.answers = slices.Delete(p.answers, i, i+1)
+		p.weight -= a.weight
+		p.room.Broadcast()
 		c.turn = true
 		ev.Kind, ev.Tag = Answer, a.tag
 		for _, f := range a.follows {
 			f.announced = true
-			f.told = bus.Head{}
+			told := bus.Head{}
 			if c.alive && !f.gone { // a head from before the bus was lost may have been overtaken unheard
-				f.told = f.head
+				told = f.entry.current()
 			}
-			ev.Heads = append(ev.Heads, FeedHead{Feed: f.entry.name, Head: f.told})
+			ev.add(f, told)
+			f.told = told
 		}
 		return true
 	}
 	return false
 }
 
-func (c *Client) takeHeadsLocked(ev *Event) bool {
+// add says head, which f's client has not been told yet.
+func (ev *Event) add(f *follow, head bus.Head) {
+	ev.Heads = append(ev.Heads, FeedHead{
+		Feed: f.entry.name, Number: f.entry.number, Head: head, NewEpoch: f.told.Cursor.Epoch != head.Cursor.Epoch,
+	})
+}
+
+func (c *Client) takeHeadsLocked(p *pending, ev *Event) bool {
 	size := 0
-	for c.nextHead < len(c.dirty) && len(ev.Heads) < maxHeads {
-		f := c.dirty[c.nextHead]
-		if !f.gone && f.head.Newer(f.told) {
+	for p.nextHead < len(p.dirty) && len(ev.Heads) < maxHeads {
+		f := p.dirty[p.nextHead]
+		if head := f.entry.current(); !f.gone && head.Newer(f.told) {
 			if size += len(f.entry.name) + headBytes; size > maxHeadBytes {
 				break
 			}
-			f.told = f.head
-			ev.Heads = append(ev.Heads, FeedHead{Feed: f.entry.name, Head: f.head})
+			ev.add(f, head)
+			f.told = head
 		}
 		f.dirty = false
-		c.dirty[c.nextHead] = nil
-		c.nextHead++
-		c.backlog--
+		p.dirty[p.nextHead] = nil
+		p.nextHead++
+		p.backlog--
 	}
-	switch left := len(c.dirty) - c.nextHead; {
-	case left == 0 && cap(c.dirty) > 64: // a burst's memory is not kept
-		c.dirty, c.nextHead = nil, 0
-	case c.nextHead >= left: // so that the slice doesn't grow while it never runs empty
-		copy(c.dirty, c.dirty[c.nextHead:])
-		clear(c.dirty[left:])
-		c.dirty, c.nextHead = c.dirty[:left], 0
+	if left := len(p.dirty) - p.nextHead; p.nextHead >= left { // so that the slice doesn't grow while it never runs empty
+		copy(p.dirty, p.dirty[p.nextHead:])
+		clear(p.dirty[left:])
+		p.dirty, p.nextHead = p.dirty[:left], 0
 	}
 	if len(ev.Heads) == 0 {
 		return false

@@ -38,7 +38,7 @@ func stress(t *testing.T, b *fakeBus, h *hub.Hub, seed uint64) {
 	var all sync.WaitGroup
 	var clients [8]*witness
 	for i := range clients {
-		clients[i] = newWitness(t, h)
+		clients[i] = newWitness(t, b, h)
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		all.Go(func() { clients[i].act(random) })
 	}
@@ -91,15 +91,12 @@ type witness struct {
 	alive   bool
 }
 
-func newWitness(t *testing.T, h *hub.Hub) *witness {
+func newWitness(t *testing.T, b *fakeBus, h *hub.Hub) *witness {
 	w := &witness{
 		t: t, alive: true,
 		follows: map[feed.Name]int{}, heads: map[feed.Name]bus.Head{}, most: map[feed.Name]bus.Head{}, open: map[feed.Name]int{},
 	}
-	var err error
-	if w.Client, err = h.NewClient(func() {}); err != nil {
-		t.Fatal(err)
-	}
+	w.Client = pull(t, h, b.shards, func() {})
 	return w
 }
 

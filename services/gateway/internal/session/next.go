@@ -2,6 +2,7 @@ package session
 
 import (
 	"sync"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
@@ -22,8 +23,9 @@ type (
 		id    []byte
 		feeds []feed.Name
 	}
-	pong    struct{ id, n []byte }
-	refused struct {
+	expiring struct{ at time.Time }
+	pong     struct{ id, n []byte }
+	refused  struct {
 		id  []byte
 		err *wire.Error
 	}
@@ -34,14 +36,12 @@ var events = sync.Pool{New: func() any { return new(hub.Event) }}
 
 // Next appends the next message to b, or nothing when there is none right now. What it has appended counts as told.
 func (s *Session) Next(b []byte) []byte {
-	select {
-	case <-s.opened:
-	default:
+	if !s.opened.Load() {
 		return b
 	}
 	if !s.greeted {
 		s.greeted = true
-		return wire.AppendHello(b, s.id, s.opt.PingMillis)
+		return s.kind.Encoding.AppendHello(b, s.id.String(), s.opt.PingMillis)
 	}
 	ev := events.Get().(*hub.Event)
 	defer func() {
@@ -51,28 +51,30 @@ func (s *Session) Next(b []byte) []byte {
 	s.client.Next(ev)
 	switch ev.Kind {
 	case hub.Changed:
-		return wire.AppendChanged(b, ev.Heads)
+		return s.kind.Encoding.AppendChanged(b, ev.Heads)
 	case hub.Liveness:
-		return wire.AppendDegraded(b, !ev.Alive)
+		return s.kind.Encoding.AppendDegraded(b, !ev.Alive)
 	case hub.Answer:
-		return appendAnswer(b, ev)
+		return appendAnswer(s.kind.Encoding, b, ev)
 	case hub.Nothing:
 	}
 	return b
 }
 
-func appendAnswer(b []byte, ev *hub.Event) []byte {
+func appendAnswer(to wire.Encoding, b []byte, ev *hub.Event) []byte {
 	switch a := ev.Tag.(type) {
 	case subscribed:
-		return wire.AppendSubscribed(b, a.id, ev.Heads, a.denied)
+		return to.AppendSubscribed(b, a.id, ev.Heads, a.denied)
 	case unsubscribed:
-		return wire.AppendUnsubscribed(b, a.id, a.feeds)
+		return to.AppendUnsubscribed(b, a.id, a.feeds)
 	case denied:
-		return wire.AppendDenied(b, a.id, a.feeds)
+		return to.AppendDenied(b, a.id, a.feeds)
+	case expiring:
+		return to.AppendExpiring(b, max(0, time.Until(a.at).Milliseconds()))
 	case pong:
-		return wire.AppendPong(b, a.id, a.n)
+		return to.AppendPong(b, a.id, a.n)
 	case refused:
-		return wire.AppendError(b, a.id, a.err)
+		return to.AppendError(b, a.id, a.err)
 	}
 	return b
 }

@@ -1,14 +1,18 @@
 // Package session is the dialogue with one client: its commands in their order, who it is, what it may follow, and
 // what it is told. It knows neither sockets nor HTTP; whatever carries it calls
 //
-//	Open, then Receive for each message that comes in, Next for what goes out, Close
+//	Open, then Receive for each message that comes in, Next for what goes out, Alarm when the time has come, Close
 package session
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
-	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
@@ -25,42 +29,75 @@ type Options struct {
 	Hub      *hub.Hub
 	Policies *policy.Set
 	Auth     auth.Authenticator // nil: no token is valid
+	Revoker  auth.Revoker       // nil: no token is taken back
+	Registry *Registry          // nil: nobody asks for subjects
 	Logger   *slog.Logger
 	// PingMillis is how often the transport pings, as it is told to the client.
 	PingMillis int64
 }
 
-// Session is one client's. Open and Receive come from one goroutine, Next from one that may be another, Close from any.
-type Session struct {
-	// Static after New.
-	opt    *Options
-	id     string
-	client *hub.Client
-
-	// Owned by the receiving goroutine.
-	token     string          // that came with the handshake; gone after Open
-	principal *auth.Principal // nil: nobody
-	malformed int             // messages in a row
-
-	// Owned by the sending goroutine.
-	greeted bool
-
-	// opened is closed once there is anything to say: nothing comes before hello, and no hello before the token is
-	// known to be good.
-	opened chan struct{}
-	once   sync.Once
-	wake   func()
+// Kind is one way to speak; all sessions that speak it share it.
+type Kind struct {
+	Encoding wire.Encoding
+	// Form is Encoding in the frames of the transport.
+	Form hub.Form
 }
 
-// New makes a session. id is for logs, here and at the client's; token is the one that came with the handshake, "" for
-// none. wake is called when Next has something new to say, and must not block.
-func New(opt *Options, id, token string, wake func()) (*Session, error) {
-	client, err := opt.Hub.NewClient(wake)
+// Carrier is what the session is told by, beside the write side.
+type Carrier interface {
+	// AlarmAt has [Session.Alarm] called at t or soon after, in the place of the time that was given before. The zero time:
+	// not at all. It does not block.
+	AlarmAt(t time.Time)
+}
+
+// ID names a session in logs, here and at the client's.
+type ID uint64
+
+// NewID makes one.
+func NewID() ID {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return ID(binary.BigEndian.Uint64(b[:]))
+}
+
+func (id ID) String() string { return fmt.Sprintf("s-%016x", uint64(id)) }
+
+// Session is one client's. Open and Receive are called one at a time, and so is Next; Alarm and Close at any time.
+type Session struct {
+	// Static after New.
+	opt     *Options
+	kind    *Kind
+	id      ID
+	client  *hub.Client
+	carrier Carrier
+
+	// Owned by whoever receives.
+	token     string // that came with the handshake; gone after Open
+	malformed int32  // messages in a row
+
+	// Owned by whoever sends.
+	greeted bool
+
+	// opened is set once there is anything to say: nothing comes before hello, and no hello before the token is known to be
+	// good.
+	opened atomic.Bool
+
+	identity atomic.Pointer[identity]   // nil: nobody; whoever receives sets it
+	verdict  atomic.Pointer[wire.Close] // why somebody has ended it
+	place    place                      // guarded by Registry.mu
+}
+
+// New makes a session whose messages go to out. token is the one that came with the handshake, "" for none.
+func New(opt *Options, kind *Kind, id ID, token string, out hub.Outlet, carrier Carrier) (*Session, error) {
+	client, err := opt.Hub.NewClient(out, kind.Form)
 	if err != nil {
 		return nil, err
 	}
-	return &Session{opt: opt, id: id, token: token, client: client, wake: wake, opened: make(chan struct{})}, nil
+	return &Session{opt: opt, kind: kind, id: id, token: token, client: client, carrier: carrier}, nil
 }
+
+// String is the session's ID.
+func (s *Session) String() string { return s.id.String() }
 
 // Open weighs the token. A [*wire.Close] says that the session ends here.
 func (s *Session) Open(ctx context.Context) error {
@@ -71,15 +108,26 @@ func (s *Session) Open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.principal = principal
+		if err := s.adopt(principal); err != nil {
+			return err
+		}
 	}
-	s.once.Do(func() { close(s.opened) })
-	s.wake()
+	s.opened.Store(true)
 	return nil
 }
 
 // Close frees whatever the session holds, and Receive where it waits. Closing twice is fine.
-func (s *Session) Close() { s.client.Close() }
+func (s *Session) Close() {
+	s.client.Close()
+	if s.opt.Registry == nil {
+		return
+	}
+	subject := ""
+	if p := s.Principal(); p != nil {
+		subject = p.Subject
+	}
+	s.opt.Registry.leave(s, subject)
+}
 
 // Receive carries out one message. It waits while the client has not taken in enough of its answers, so that a client
 // who never reads is not read from; it does not wait for the bus. A [*wire.Close] says that the session ends here.
@@ -87,10 +135,7 @@ func (s *Session) Receive(ctx context.Context, message []byte, binary bool) erro
 	if !s.client.WaitRoom() {
 		return hub.ErrClosed
 	}
-	if binary {
-		return s.bad(nil, wire.Errorf(wire.BadCommand, "the message is binary; allowed: text"))
-	}
-	cmd, err := wire.Parse(message)
+	cmd, err := s.kind.Encoding.Parse(message, binary)
 	if wrong := (*wire.Error)(nil); errors.As(err, &wrong) {
 		return s.bad(cmd.ID, wrong)
 	}
@@ -129,7 +174,7 @@ func (s *Session) refuse(id []byte, e *wire.Error) { s.client.Answer(refused{id,
 func (s *Session) subscribe(cmd wire.Command) {
 	allowed, denied := cmd.Feeds[:0], []feed.Name(nil)
 	for _, name := range cmd.Feeds {
-		if s.mayRead(s.principal, name) {
+		if s.mayRead(s.Principal(), name) {
 			allowed = append(allowed, name)
 		} else {
 			denied = append(denied, name)

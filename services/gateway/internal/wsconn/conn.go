@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"runtime/debug"
@@ -15,11 +14,14 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/outlet"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wheel"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 )
 
-// Dialogue is what is spoken over a connection. Open and then Receive are called by its reader, Next by its writer,
-// Close by either or both. An error that is not a [*wire.Close] is a mistake of ours.
+// Dialogue is what is spoken over a connection. Open and then Receive are called one at a time, and so is Next; Close and
+// Alarm at any time. An error that is not a [*wire.Close] is a mistake of ours.
 type Dialogue interface {
 	// Open is called once the socket is open, before anything is received. Next may be called before it.
 	Open(ctx context.Context) error
@@ -28,13 +30,27 @@ type Dialogue interface {
 	Receive(ctx context.Context, message []byte, binary bool) error
 	// Next appends the next message for the peer, or nothing if there is none; Wake tells when to ask again.
 	Next(b []byte) []byte
+	// Alarm is called when the time given to [Conn.AlarmAt] has come.
+	Alarm() error
 	// Close makes Receive return and Next have nothing to say.
 	Close()
+	// String names it in logs.
+	String() string
 }
 
 // Options is how connections behave. All of it is static.
 type Options struct {
 	Logger *slog.Logger
+	// Context is that of all dialogues.
+	Context context.Context
+	Wheel   *wheel.Wheel
+	Shards  *shard.Pool
+	Outlet  outlet.Options
+	// Subprotocols are those that are spoken, the preferred ones first; the first is also spoken when none that is known was
+	// offered.
+	Subprotocols []Subprotocol
+	// Ended is called once nothing of the connection is left, with why. It must not block.
+	Ended func(*Conn, wire.Close)
 	// MaxFrame is the largest message from the peer, in bytes.
 	MaxFrame int
 	// PingEvery is the mean time between pings; each is up to 20 % earlier or later.
@@ -43,8 +59,6 @@ type Options struct {
 	PongWait time.Duration
 	// MessageWait is how long a message may take from its first byte to its last.
 	MessageWait time.Duration
-	// Stall is how long a socket may accept no byte.
-	Stall time.Duration
 	// CloseWait is how long a socket is kept for the close handshake.
 	CloseWait time.Duration
 }
@@ -52,22 +66,34 @@ type Options struct {
 // Conn is one WebSocket. Its exported methods are safe for concurrent use.
 type Conn struct {
 	// Static.
-	ws  *websocket.Conn
-	raw *progressConn
-	opt *Options
-	log *slog.Logger
+	conn net.Conn
+	ws   *websocket.Conn
+	opt  *Options
 
-	wake     chan struct{} // of one: there may be something to write
-	stopping chan struct{} // closed once reason is set
-	reading  deadlines
+	out   outlet.Outlet
+	timer wheel.Timer
+
+	spoken uint8 // its index in Options.Subprotocols; static
+
+	// Place is where the owner of the connection keeps it, and the owner's to guard.
+	Place int32
 
 	mu sync.Mutex
 	// Guarded by mu.
-	dialogue Dialogue
-	cancel   context.CancelFunc // of what the dialogue is waiting for
-	reason   *ending
-	pong     *string // the payload to answer the peer's last ping with
+	dialogue Dialogue           // static after Start
+	cancel   context.CancelFunc // of what the dialogue is waiting for; nil: nothing
+	reason   *ending            // nil: it goes on
+	pong     *string            // the payload to answer the peer's last ping with
+	due      due
+	parts    uint8 // reading, writing: what goes on after the end
+	opened   bool  // the handshake has been answered
+
+	// Owned by the outlet's owner.
+	said farewell
 }
+
+// maxReason is the longest reason of a close frame, in bytes.
+const maxReason = 123
 
 // ending is why a connection ends.
 type ending struct {
@@ -75,24 +101,20 @@ type ending struct {
 	tell bool // the peer is told, with a close frame
 }
 
-func newConn(ws *websocket.Conn, raw *progressConn, opt *Options, log *slog.Logger) *Conn {
-	c := &Conn{
-		ws: ws, raw: raw, opt: opt, log: log,
-		wake: make(chan struct{}, 1), stopping: make(chan struct{}),
-		reading: deadlines{conn: raw, opt: opt},
-	}
+// What goes on after the end: both are to be through before the socket is closed.
+const (
+	reading = 1 << iota
+	writing
+)
+
+// init ties the library's connection to c.
+func (c *Conn) init(ws *websocket.Conn) {
+	c.ws, c.opened, c.parts = ws, true, reading|writing
 	ws.SetPongHandler(func(string) error {
-		c.reading.alive()
+		c.alive()
 		return nil
 	})
-	ws.SetPingHandler(func(payload string) error {
-		c.reading.alive()
-		c.mu.Lock()
-		c.pong = &payload // only the last one need be answered
-		c.mu.Unlock()
-		c.Wake()
-		return nil
-	})
+	ws.SetPingHandler(c.pinged)
 	ws.SetCloseHandler(func(code int, _ string) error {
 		if code == websocket.CloseNoStatusReceived {
 			code = websocket.CloseNormalClosure
@@ -100,15 +122,36 @@ func newConn(ws *websocket.Conn, raw *progressConn, opt *Options, log *slog.Logg
 		c.stop(&ending{Close: wire.Close{Code: code}, tell: true})
 		return nil
 	})
-	return c
 }
 
-// Wake makes the writer ask the Dialogue for more. It does not block.
-func (c *Conn) Wake() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
+// pinged notes a ping of the peer's. Only the last one need be answered.
+func (c *Conn) pinged(payload string) error {
+	c.alive()
+	c.mu.Lock()
+	c.pong = &payload
+	c.mu.Unlock()
+	c.out.Wake()
+	return nil
+}
+
+// Outlet is the connection's write side.
+func (c *Conn) Outlet() *outlet.Outlet { return &c.out }
+
+// Spoken is the index of the subprotocol in [Options.Subprotocols].
+func (c *Conn) Spoken() int { return int(c.spoken) }
+
+// Start speaks d over the connection until either side ends it. It must be called once, and returns at once.
+func (c *Conn) Start(d Dialogue) {
+	c.mu.Lock()
+	c.dialogue = d
+	c.due.ping = c.nextPing()
+	c.setTimerLocked()
+	stopped := c.reason != nil
+	c.mu.Unlock()
+	if stopped {
+		d.Close()
 	}
+	go c.open()
 }
 
 // Close ends the connection with a close frame. It does not wait; the first reason counts.
@@ -117,37 +160,7 @@ func (c *Conn) Close(reason wire.Close) { c.stop(&ending{Close: reason, tell: tr
 // Abort ends the connection at once.
 func (c *Conn) Abort() {
 	c.stop(&ending{Close: wire.Close{Code: websocket.CloseAbnormalClosure, Reason: "aborted"}})
-	_ = c.raw.Close()
-}
-
-// Serve speaks d over the connection until either side ends it, and tells why. Nothing of the connection is left
-// when it returns. It must be called once.
-func (c *Conn) Serve(ctx context.Context, d Dialogue) wire.Close {
-	defer context.AfterFunc(ctx, c.Abort)()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.mu.Lock()
-	c.dialogue, c.cancel = d, cancel
-	stopped := c.reason != nil
-	c.mu.Unlock()
-	if stopped {
-		d.Close()
-		cancel()
-	}
-
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		c.guarded(c.write)
-		c.guarded(c.farewell)
-	})
-	c.guarded(func() { c.read(ctx, d) })
-	c.guarded(c.discard)
-	writer.Wait()
-	if c.reason.Code == wire.CloseDead {
-		c.reset()
-	}
-	_ = c.raw.Close()
-	return c.reason.Close
+	_ = c.conn.Close()
 }
 
 // stop gives the reason to end. The first one counts; the socket has CloseWait left from then on.
@@ -159,30 +172,64 @@ func (c *Conn) stop(e *ending) {
 	}
 	c.reason = e
 	d, cancel := c.dialogue, c.cancel
-	close(c.stopping)
 	c.mu.Unlock()
 
 	end := time.Now()
 	if e.tell {
 		end = end.Add(c.opt.CloseWait)
 	}
-	c.raw.endBy(end)
-	c.reading.endBy(end)
+	c.out.EndBy(end)
+	_ = c.conn.SetReadDeadline(end)
 	if d != nil {
 		d.Close()
+	}
+	if cancel != nil {
 		cancel()
 	}
+	c.opt.Wheel.Stop(&c.timer)
+	c.out.Wake()
+}
+
+func (c *Conn) stopped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reason != nil
+}
+
+// through counts a part of the connection that has come to its end. The last one closes the socket.
+func (c *Conn) through(part uint8) {
+	c.mu.Lock()
+	before := c.parts
+	c.parts &^= part
+	last := before != 0 && c.parts == 0
+	c.mu.Unlock()
+	if !last {
+		return
+	}
+	if c.reason.Code == wire.CloseDead {
+		c.reset()
+	}
+	_ = c.conn.Close()
+	if ctx := context.Background(); c.opt.Logger.Enabled(ctx, slog.LevelDebug) {
+		c.log().Debug("disconnected", "code", c.reason.Code, "reason", c.reason.Reason)
+	}
+	c.opt.Ended(c, c.reason.Close)
 }
 
 // guarded keeps a panic from taking down more than this connection.
 func (c *Conn) guarded(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("panic in a connection", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			c.log().Error("panic in a connection", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			c.stop(&ending{Close: wire.Close{Code: wire.CloseInternal, Reason: "internal error"}, tell: true})
 		}
 	}()
 	f()
+}
+
+// log says whose connection it is. It isn't kept: most have nothing to say.
+func (c *Conn) log() *slog.Logger {
+	return c.opt.Logger.With("session", c.dialogue.String(), "remote", c.conn.RemoteAddr().String())
 }
 
 // failed puts an error of the socket into a reason.
@@ -192,24 +239,21 @@ func (c *Conn) failed(what string, err error) {
 	switch {
 	case errors.As(err, &closed): // its handler has given the reason, unless we did
 		e.Code, e.Reason = closed.Code, closed.Text
-	case errors.Is(err, errStalled):
+	case errors.Is(err, outlet.ErrStalled):
 		e.Code, e.Reason = wire.CloseDead, err.Error()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.Reason = "no sign of life"
-	case strings.HasPrefix(err.Error(), "websocket: "): // the library has told the peer itself
+	case strings.HasPrefix(err.Error(), "websocket: "):
 		e.Code, e.tell = websocket.CloseProtocolError, true
+		e.Reason = strings.TrimPrefix(err.Error(), "websocket: ")
+		e.Reason = e.Reason[:min(len(e.Reason), maxReason)]
 	}
 	c.stop(e)
 }
 
 // reset makes the kernel forget what a dead peer will never take.
 func (c *Conn) reset() {
-	if tcp, ok := c.raw.Conn.(*net.TCPConn); ok {
+	if tcp, ok := c.conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
-}
-
-// nextPing is when to ping, spread so that connections that came together don't ping together.
-func (c *Conn) nextPing() time.Duration {
-	return time.Duration(float64(c.opt.PingEvery) * (0.8 + 0.4*rand.Float64()))
 }

@@ -15,6 +15,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/outlet"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wheel"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 )
 
@@ -34,6 +37,7 @@ type script struct {
 	open    func() error
 	receive func(ctx context.Context, message []byte, binary bool) error
 	next    func(b []byte) []byte
+	alarm   func() error
 	close   func()
 }
 
@@ -57,6 +61,15 @@ func (s *script) Next(b []byte) []byte {
 	}
 	return s.next(b)
 }
+
+func (s *script) Alarm() error {
+	if s.alarm == nil {
+		return nil
+	}
+	return s.alarm()
+}
+
+func (s *script) String() string { return "script" }
 
 func (s *script) Close() {
 	if s.close != nil {
@@ -97,9 +110,14 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // connect serves d over a pipe, with the protocol's times. Pipes hold nothing: what isn't read isn't accepted.
 func connect(t *testing.T, d Dialogue) *peer {
 	t.Helper()
+	turning, pool := wheel.New(250*time.Millisecond), shard.New(1)
+	p := &peer{t: t, done: make(chan wire.Close, 1)}
 	opt := &Options{
-		MaxFrame: 1000, PingEvery: 25 * time.Second, PongWait: 10 * time.Second,
-		MessageWait: 30 * time.Second, Stall: 40 * time.Second, CloseWait: 5 * time.Second,
+		Logger: slog.New(slog.DiscardHandler), Context: context.Background(), Wheel: turning, Shards: pool,
+		Subprotocols: []Subprotocol{{Name: "test"}},
+		Outlet:       outlet.Options{Stall: 40 * time.Second}, MaxFrame: 1000, PingEvery: 25 * time.Second, PongWait: 10 * time.Second,
+		MessageWait: 30 * time.Second, CloseWait: 5 * time.Second,
+		Ended: func(_ *Conn, reason wire.Close) { p.done <- reason },
 	}
 	here, there := net.Pipe()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -107,15 +125,15 @@ func connect(t *testing.T, d Dialogue) *peer {
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
 		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
 	}
-	p := &peer{Conn: there, t: t, in: bufio.NewReaderSize(there, 16), done: make(chan wire.Close, 1)}
+	p.Conn, p.in = there, bufio.NewReaderSize(there, 16)
 	go func() {
-		c, err := Upgrade(hijackable{httptest.NewRecorder(), here}, r, opt, slog.New(slog.DiscardHandler))
+		c, err := Upgrade(hijackable{httptest.NewRecorder(), here}, r, opt)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		p.conn = c
-		p.done <- c.Serve(context.Background(), d)
+		c.Start(d)
 	}()
 	for line := ""; line != "\r\n"; {
 		var err error
@@ -123,7 +141,11 @@ func connect(t *testing.T, d Dialogue) *peer {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { _ = there.Close() })
+	t.Cleanup(func() {
+		_ = there.Close()
+		turning.Close()
+		pool.Close()
+	})
 	synctest.Wait()
 	return p
 }

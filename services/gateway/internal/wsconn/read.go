@@ -19,55 +19,94 @@ var messages = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // keepBuffer is the largest buffer that is kept for the next message.
 const keepBuffer = 8 << 10
 
-// read receives messages until the connection ends.
-func (c *Conn) read(ctx context.Context, d Dialogue) {
-	if err := d.Open(ctx); err != nil {
-		c.refused(err)
-		return
-	}
-	for !c.stopped() {
+// open begins the dialogue, and then reading.
+func (c *Conn) open() {
+	c.guarded(func() {
+		ctx, cancel := c.context()
+		defer cancel()
+		if err := c.dialogue.Open(ctx); err != nil {
+			c.refused(err)
+		}
+	})
+	c.out.Wake()
+	go c.read()
+}
+
+// read waits for the head of the next message, with little on its stack; control frames are dealt with on the way. After the
+// end it reads on until the peer has closed, too: a socket that is closed with input unread may lose the close frame.
+func (c *Conn) read() {
+	for {
 		kind, r, err := c.ws.NextReader()
 		if err != nil {
 			c.failed("read", err)
+			c.through(reading)
 			return
 		}
-		c.reading.began()
-		if err := c.receive(ctx, d, kind == websocket.BinaryMessage, r); err != nil {
+		if !c.stopped() {
+			c.began()
+			go c.receive(kind == websocket.BinaryMessage, r)
 			return
 		}
-		c.reading.resumed()
 	}
 }
 
-// receive hands one message to the dialogue. On an error the reason to end has been given.
-func (c *Conn) receive(ctx context.Context, d Dialogue, binary bool, r io.Reader) error {
-	buf := messages.Get().(*bytes.Buffer)
-	buf.Reset()
-	defer func() {
-		if buf.Cap() <= keepBuffer {
-			messages.Put(buf)
+// receive hands one message to the dialogue, and has the next one read.
+func (c *Conn) receive(binary bool, r io.Reader) {
+	c.guarded(func() {
+		buf := messages.Get().(*bytes.Buffer)
+		buf.Reset()
+		defer func() {
+			if buf.Cap() <= keepBuffer {
+				messages.Put(buf)
+			}
+		}()
+		if err := c.message(buf, r); err != nil {
+			return
 		}
-	}()
+		c.whole()
+		ctx, cancel := c.context()
+		defer cancel()
+		if err := c.dialogue.Receive(ctx, buf.Bytes(), binary); err != nil {
+			c.refused(err)
+		}
+	})
+	c.resumed()
+	go c.read()
+}
+
+// message reads one. On an error the reason to end has been given.
+func (c *Conn) message(buf *bytes.Buffer, r io.Reader) error {
 	// One byte more than is allowed tells that it is too large; the rest is never held.
 	n, err := buf.ReadFrom(io.LimitReader(r, int64(c.opt.MaxFrame)+1))
 	switch {
 	case err != nil:
 		c.failed("read", err)
-		return err
 	case n > int64(c.opt.MaxFrame):
-		err := &wire.Close{
+		err = &wire.Close{
 			Code:   wire.CloseMalformed,
 			Reason: fmt.Sprintf("the command is too large; allowed: up to %d bytes", c.opt.MaxFrame),
 		}
 		c.refused(err)
-		return err
 	}
-	c.reading.whole()
-	if err := d.Receive(ctx, buf.Bytes(), binary); err != nil {
-		c.refused(err)
-		return err
+	return err
+}
+
+// context is that of one call of the dialogue: it ends with the connection.
+func (c *Conn) context() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(c.opt.Context)
+	c.mu.Lock()
+	stopped := c.reason != nil
+	c.cancel = cancel
+	c.mu.Unlock()
+	if stopped {
+		cancel()
 	}
-	return nil
+	return ctx, func() {
+		cancel()
+		c.mu.Lock()
+		c.cancel = nil
+		c.mu.Unlock()
+	}
 }
 
 // refused ends the connection as the dialogue says.
@@ -76,26 +115,7 @@ func (c *Conn) refused(err error) {
 	if reason := (*wire.Close)(nil); errors.As(err, &reason) {
 		e.Close = *reason
 	} else if !c.stopped() {
-		c.log.Error("a dialogue failed", "err", err)
+		c.log().Error("a dialogue failed", "err", err)
 	}
 	c.stop(e)
-}
-
-// discard reads on until the peer has closed, too: a socket that is closed with input unread may lose the close frame.
-func (c *Conn) discard() {
-	for {
-		if _, _, err := c.ws.NextReader(); err != nil {
-			c.failed("read", err)
-			return
-		}
-	}
-}
-
-func (c *Conn) stopped() bool {
-	select {
-	case <-c.stopping:
-		return true
-	default:
-		return false
-	}
 }

@@ -2,12 +2,10 @@ package wsconn
 
 import (
 	"bufio"
-	"log/slog"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -15,17 +13,14 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 )
 
-// Subprotocol is the one with JSON, also spoken when none that is known was offered.
-const Subprotocol = "doorbell.v1.json"
+// Subprotocol is one that is spoken here.
+type Subprotocol struct {
+	Name   string
+	Binary bool // its frames are
+}
 
-// Buffers of the library. Commands are short, and a longer message is read past the buffer; frames are shared by all
-// connections, which hold one only while they write.
-const (
-	readBuffer  = 512
-	writeBuffer = 1 << 10
-)
-
-var writeBuffers sync.Pool
+// readBuffer is the smallest that the library knows, 125 bytes: commands are short, and a longer message is read past it.
+const readBuffer = 1
 
 // IsUpgrade tells whether the request asks for a WebSocket.
 func IsUpgrade(r *http.Request) bool { return websocket.IsWebSocketUpgrade(r) }
@@ -41,26 +36,28 @@ func Offered(r *http.Request) []string {
 	return offered
 }
 
-// Upgrade makes the request a connection. When it can't, it has answered with a problem and gives the error. Whether
-// the request's origin may connect is the caller's business.
-func Upgrade(w http.ResponseWriter, r *http.Request, opt *Options, log *slog.Logger) (*Conn, error) {
-	hijacker := &progressHijacker{ResponseWriter: w, stall: opt.Stall}
+// Upgrade makes the request a connection, which does nothing until it is started. When it can't, it has answered with a
+// problem and gives the error. Whether the request's origin may connect is the caller's business.
+func Upgrade(w http.ResponseWriter, r *http.Request, opt *Options) (*Conn, error) {
+	hijacker := &hijacker{ResponseWriter: w, c: &Conn{opt: opt}}
 	upgrader := websocket.Upgrader{
 		ReadBufferSize:  readBuffer,
-		WriteBufferSize: writeBuffer,
-		WriteBufferPool: &writeBuffers,
+		WriteBufferPool: noBuffers{},
 		Error:           refuse,
 		CheckOrigin:     func(*http.Request) bool { return true },
 	}
 	selected := make(http.Header)
-	if slices.Contains(Offered(r), Subprotocol) {
-		selected.Set("Sec-WebSocket-Protocol", Subprotocol)
+	offered := Offered(r)
+	if i := slices.IndexFunc(opt.Subprotocols, func(s Subprotocol) bool { return slices.Contains(offered, s.Name) }); i >= 0 {
+		hijacker.c.spoken = uint8(i)
+		selected.Set("Sec-WebSocket-Protocol", opt.Subprotocols[i].Name)
 	}
 	ws, err := upgrader.Upgrade(hijacker, r, selected)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(ws, hijacker.conn, opt, log), nil
+	hijacker.c.init(ws)
+	return hijacker.c, nil
 }
 
 // refuse answers a handshake that is none.
@@ -73,19 +70,45 @@ func refuse(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 	problem.Write(w, problem.New(status, "bad_handshake", reason.Error()))
 }
 
-// progressHijacker gives the library a connection whose writes know progress.
-type progressHijacker struct {
+// hijacker gives the library a socket whose writing is the outlet's.
+type hijacker struct {
 	http.ResponseWriter
-	stall time.Duration
-	conn  *progressConn
+	c *Conn
 }
 
-func (h *progressHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	_ = conn.SetWriteDeadline(time.Time{}) // the server's
-	h.conn = newProgressConn(conn, h.stall)
-	return h.conn, rw, nil
+	_ = conn.SetDeadline(time.Time{}) // the server's
+	h.c.conn = conn
+	h.c.out.Init(conn, h.c.opt.Shards.Pick(), h.c, &h.c.opt.Outlet)
+	return (*socket)(h.c), rw, nil
 }
+
+// socket is a Conn as the library sees it.
+type socket Conn
+
+// Write writes the answer to the handshake. Later the library would only tell the peer what is wrong with its frames; we do
+// that ourselves, since frames must not mix.
+func (s *socket) Write(p []byte) (int, error) {
+	if s.opened {
+		return len(p), nil
+	}
+	return s.out.Write(p)
+}
+
+func (s *socket) Read(p []byte) (int, error)         { return s.conn.Read(p) }
+func (s *socket) Close() error                       { return s.conn.Close() }
+func (s *socket) LocalAddr() net.Addr                { return s.conn.LocalAddr() }
+func (s *socket) RemoteAddr() net.Addr               { return s.conn.RemoteAddr() }
+func (s *socket) SetDeadline(t time.Time) error      { return s.conn.SetReadDeadline(t) }
+func (s *socket) SetReadDeadline(t time.Time) error  { return s.conn.SetReadDeadline(t) }
+func (s *socket) SetWriteDeadline(t time.Time) error { return nil }
+
+// noBuffers keeps no buffers for the library's writes, of which there are none that matter.
+type noBuffers struct{}
+
+func (noBuffers) Get() any { return nil }
+func (noBuffers) Put(any)  {}
