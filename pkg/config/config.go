@@ -49,6 +49,8 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES"`
 	// Keys are the static API keys.
 	Keys []auth.Key `yaml:"keys"`
+	// Limits are how much one client may ask of the API.
+	Limits Limits `yaml:"limits" envPrefix:"LIMITS_"`
 	// Default is the policy of namespaces that are not named, and what those that are begin with.
 	Default policy.Namespace `yaml:"default"`
 	// Namespaces are policies by namespace; what one doesn't say is as in Default.
@@ -61,6 +63,7 @@ func Defaults() Config {
 		Listen:    "127.0.0.1:8080",
 		Data:      "doorbell-data",
 		DrainWait: 3 * time.Second,
+		Limits:    defaultLimits(),
 		Default:   policy.Default(),
 	}
 }
@@ -117,6 +120,7 @@ func (c *Config) Validate() error {
 		bad(`internal_listen is %q; allowed: "" for none, or "host:port", such as "127.0.0.1:9090"`, c.InternalListen)
 	}
 	errs = append(errs, c.TLS.validate())
+	errs = append(errs, c.Limits.validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}

@@ -64,7 +64,16 @@ type Options struct {
 	ReadTimeout    time.Duration
 	WriteTimeout   time.Duration
 	PublishTimeout time.Duration
+
+	// Limits are how much one client may ask for.
+	Limits Limits
 }
+
+// Limits are how much one client may ask for; the zero Limits are none.
+type Limits = rest.Limits
+
+// Limit is so many requests a second in the long run, and so many at once.
+type Limit = rest.Limit
 
 // API is the service. It is safe for concurrent use.
 type API struct {
@@ -104,6 +113,7 @@ func New(opts Options) (*API, error) {
 		ReadTimeout:    cmp.Or(opts.ReadTimeout, 5*time.Second),
 		WriteTimeout:   cmp.Or(opts.WriteTimeout, 10*time.Second),
 		PublishTimeout: cmp.Or(opts.PublishTimeout, 2*time.Second),
+		Limits:         opts.Limits,
 	})
 	if err != nil {
 		return nil, err

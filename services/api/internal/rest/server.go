@@ -53,6 +53,7 @@ type Options struct {
 	ReadTimeout    time.Duration
 	WriteTimeout   time.Duration
 	PublishTimeout time.Duration
+	Limits         Limits
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -61,6 +62,7 @@ type Server struct {
 	Options
 	origins *origin.List
 	proxies origin.Proxies
+	limits  *limits // nil: nothing is limited
 	handler http.Handler
 
 	announce *announce.Announcer
@@ -81,8 +83,12 @@ func New(opts Options) (*Server, error) {
 	if s.proxies, err = origin.ParseProxies(opts.TrustedProxies); err != nil {
 		errs = append(errs, fmt.Errorf("trusted proxies: %w", err))
 	}
+	if s.limits, err = newLimits(opts.Limits, s.Logger); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, opts.Limits.validate())
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.limits.close())
 	}
 	if s.handler, err = s.routes(); err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
@@ -107,6 +113,9 @@ func (s *Server) Close() {
 	s.waiters.Close()
 	s.announce.Close()
 	s.end()
+	if err := s.limits.close(); err != nil {
+		s.Logger.Debug("can't close the limits' Redis", "error", err)
+	}
 }
 
 func (s *Server) askHead(ctx context.Context, name feed.Name) (feed.Cursor, error) {
