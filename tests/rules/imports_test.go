@@ -51,7 +51,9 @@ var rules = []rule{
 	{
 		reason: "proto and migrations are leaves, so that anything may use them",
 		binds:  in("proto", "migrations"),
-		breaks: func(path, local, _ string) bool { return local != "" && !(below(path, "proto") && below(local, "proto")) },
+		breaks: func(path, local, _ string) bool {
+			return local != "" && !(below(path, "proto") && below(local, "proto"))
+		},
 	},
 	{
 		reason: "a contract knows the domain and other contracts, and no implementation",
@@ -107,8 +109,11 @@ var rules = []rule{
 		in("pkg/bus/redisbus", "pkg/testkit", "services/api/internal/ratelimit"),
 		"github.com/redis/"),
 	only("gorilla is seen only where sockets are", in("services/gateway/internal/wsconn"), "github.com/gorilla/"),
-	only("gin is seen only in the API's rest and the host that mounts it",
-		in("services/api/internal/rest"), "github.com/gin-gonic/"),
+	only("Protocol Buffers are one of the gateway's encodings: they are seen only there and where they are defined",
+		in("proto", "services/gateway/internal/wire"),
+		"google.golang.org/protobuf", "github.com/bufbuild/", root+"proto/"),
+	only("gin is seen only in the API's rest and the host that mounts it, and in the bare server that a bench holds them against",
+		in("services/api/internal/rest", "services/doorbell/internal/bench/baseline"), "github.com/gin-gonic/"),
 }
 
 // drivers are what a database is touched with.
@@ -232,6 +237,8 @@ func TestEveryRuleBites(t *testing.T) {
 		{"services/worker", "github.com/redis/go-redis/v9"},
 		{"services/gateway/internal/hub", "github.com/gorilla/websocket"},
 		{"services/doorbell/internal/embedded", "github.com/gin-gonic/gin"},
+		{"services/gateway/internal/session", "google.golang.org/protobuf/proto"},
+		{"clients/go", root + "proto/doorbell/v1"},
 	} {
 		if len(broken([]pkg{{ImportPath: root + c.path, Imports: []string{c.imports}}})) == 0 {
 			t.Errorf("%s may import %s", c.path, c.imports)

@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/doorbell-sync/doorbell/pkg/admin"
 	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
+	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
@@ -41,6 +43,7 @@ type Node struct {
 	server    *httphost.Server
 	telemetry *telemetry.Telemetry
 	drain     httphost.Drain
+	admin     admin.Desk
 	rest      http.Handler
 
 	// set while starting
@@ -60,6 +63,7 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "api", Start: n.makeAPI, Stop: func(context.Context) error { n.api.Close(); return nil }})
+	n.Add(n.admin.Part(func() bus.Bus { return n.bus }, func() *guard.Guard { return n.guard }, nil, log))
 	n.Add(n.server.Part(n.Fail))
 	n.Add(n.drain.Part())
 	return n
@@ -93,6 +97,7 @@ func (n *Node) makeAPI(context.Context) error {
 // came.
 func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
+	case n.admin.Serves(w, r):
 	case strings.HasPrefix(path, "/v1/"):
 		n.api.Handler().ServeHTTP(w, r)
 	case path == "/healthz":

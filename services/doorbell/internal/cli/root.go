@@ -26,7 +26,8 @@ func New() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDev(), newPut(), newDelete(), newTouch(), newGet(), newWatch(), newHost())
-	root.AddCommand(newToken(), newConfig(), newMigrate(), newEpoch(), newBench())
+	root.AddCommand(newToken(), newRevoke(), newSessions(), newDisconnect(), newRebalance())
+	root.AddCommand(newConfig(), newMigrate(), newEpoch(), newBench())
 	root.AddCommand(newServices()...)
 	checkArgs(root)
 	return root

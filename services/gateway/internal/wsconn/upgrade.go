@@ -47,10 +47,12 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opt *Options) (*Conn, error
 		CheckOrigin:     func(*http.Request) bool { return true },
 	}
 	selected := make(http.Header)
-	offered := Offered(r)
-	if i := slices.IndexFunc(opt.Subprotocols, func(s Subprotocol) bool { return slices.Contains(offered, s.Name) }); i >= 0 {
-		hijacker.c.spoken = uint8(i)
-		selected.Set("Sec-WebSocket-Protocol", opt.Subprotocols[i].Name)
+	for _, name := range Offered(r) { // the client's first choice is first
+		if i := slices.IndexFunc(opt.Subprotocols, func(s Subprotocol) bool { return s.Name == name }); i >= 0 {
+			hijacker.c.spoken = uint8(i)
+			selected.Set("Sec-WebSocket-Protocol", name)
+			break
+		}
 	}
 	ws, err := upgrader.Upgrade(hijacker, r, selected)
 	if err != nil {
@@ -99,7 +101,12 @@ func (s *socket) Write(p []byte) (int, error) {
 	return s.out.Write(p)
 }
 
-func (s *socket) Read(p []byte) (int, error)         { return s.conn.Read(p) }
+// Read waits with as little stack as can be: an idle connection's reader is in here.
+func (s *socket) Read(p []byte) (int, error) {
+	s.out.WaitReadable()
+	return s.conn.Read(p)
+}
+
 func (s *socket) Close() error                       { return s.conn.Close() }
 func (s *socket) LocalAddr() net.Addr                { return s.conn.LocalAddr() }
 func (s *socket) RemoteAddr() net.Addr               { return s.conn.RemoteAddr() }
