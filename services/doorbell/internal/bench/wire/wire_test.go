@@ -99,6 +99,15 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+func TestHeadOfOneAmongSeveral(t *testing.T) {
+	text := []byte(`{"changed":{"a:b":"0k3f9xa-1","a:bc":"0k3f9xa-2","c":null}}`)
+	for feed, want := range map[string]int64{"a:b": 1, "a:bc": 2, "bc": 0, "c": 0} {
+		if got, ok := wire.HeadOf(text, feed); got.Seq != want || ok != (want > 0) {
+			t.Errorf("of %s it says %s, %t", feed, got, ok)
+		}
+	}
+}
+
 func TestAnswersInAnyPieces(t *testing.T) {
 	for name, c := range map[string]struct{ text, body string }{
 		"a length": {"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nDoorbell-Cursor: 0k3f9xa-1\r\n\r\nhello", "hello"},
