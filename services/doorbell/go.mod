@@ -26,6 +26,7 @@ require (
 	github.com/cloudwego/base64x v0.1.6 // indirect
 	github.com/coder/websocket v1.8.15 // indirect
 	github.com/doorbell-sync/doorbell/migrations v0.0.0 // indirect
+	github.com/doorbell-sync/doorbell/proto v0.0.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/ebitengine/purego v0.11.2 // indirect
 	github.com/gabriel-vasile/mimetype v1.4.12 // indirect
@@ -108,3 +109,5 @@ replace github.com/doorbell-sync/doorbell/services/gateway => ../../services/gat
 replace github.com/doorbell-sync/doorbell/services/worker => ../../services/worker
 
 replace github.com/doorbell-sync/doorbell/clients/go => ../../clients/go
+
+replace github.com/doorbell-sync/doorbell/proto => ../../proto
