@@ -186,6 +186,11 @@ func (s *Session) subscribe(cmd wire.Command) {
 	}
 }
 
+// Follow is a subscribe without an id, for transports on which clients send no commands. It is called by whoever would receive.
+func (s *Session) Follow(feeds []feed.Name) {
+	s.subscribe(wire.Command{Verb: wire.Subscribe, Feeds: feeds})
+}
+
 func (s *Session) mayRead(who *auth.Principal, name feed.Name) bool {
 	return s.opt.Policies.For(name).Public || who.May(auth.Read, name)
 }
