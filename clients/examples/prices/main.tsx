@@ -77,6 +77,7 @@ function Board() {
   const shown = symbols.filter((s) => s.includes(search.toUpperCase()))
   const all = [...items.values()]
   const up = all.filter((q) => change(q) > 0).length
+  const down = all.filter((q) => change(q) < 0).length
   return (
     <>
       <header className="top">
@@ -87,7 +88,7 @@ function Board() {
         <section className="figures" aria-label="The market">
           <div><span>Symbols</span><b>{items.size}</b></div>
           <div><span>Rising</span><b className="up">{up}</b></div>
-          <div><span>Falling</span><b className="down">{all.length - up}</b></div>
+          <div><span>Falling</span><b className="down">{down}</b></div>
           <div><span>Turnover</span><b>{compact.format(all.reduce((n, q) => n + q.volume * q.price, 0))}</b></div>
         </section>
         <form className="controls" onSubmit={(e) => e.preventDefault()}>

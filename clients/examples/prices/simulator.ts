@@ -18,10 +18,15 @@ const names = (() => {
   return all
 })()
 
+const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random())
+
 interface Listing extends Quote { weight: number; volatility: number }
 const listings = names.map((symbol, i): Listing => {
-  const open = 10 ** (1 + Math.random() * (i < 5 ? 6.5 : 4))
-  return { symbol, price: open, open, volume: Math.round(Math.random() * 1e6), weight: 1 / (i + 2), volatility: 0.0004 + Math.random() * 0.0012 }
+  const open = i < 3 ? 10 ** (7.7 - 1.3 * i) : 10 ** (1 + Math.random() * 4)
+  const weight = 1 / (i + 2)
+  // It is a day like any other, and not its first minute.
+  const price = open * Math.exp(normal() * 0.025)
+  return { symbol, price, open, volume: Math.round((weight * (1 + Math.random()) * 1e11) / open), weight, volatility: 0.0004 + Math.random() * 0.0012 }
 })
 const total = listings.reduce((n, l) => n + l.weight, 0)
 
@@ -33,7 +38,6 @@ function pick(): Listing {
 /** Rounded as exchanges do, to five figures. */
 const tick = (price: number) => Number(price.toPrecision(5))
 
-const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random())
 const quote = ({ symbol, price, open, volume }: Listing): Quote => ({ symbol, price: tick(price), open: tick(open), volume })
 
 self.onmessage = async ({ data }: MessageEvent<{ feed?: string; perSecond?: number }>) => {
