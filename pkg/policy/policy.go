@@ -17,6 +17,8 @@ import (
 type Namespace struct {
 	// Public feeds can be read and followed by anybody, and their answers held by shared caches.
 	Public bool `yaml:"public"`
+	// Authorize has the authorization callback asked about feeds that a token's patterns don't allow.
+	Authorize bool `yaml:"authorize"`
 	// Retention is how long tombstones are kept at least. A reader that was away for longer starts over from a
 	// snapshot. 0: for ever.
 	Retention time.Duration `yaml:"retention"`
