@@ -15,6 +15,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/servers/redis"
 	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/gateway"
 )
@@ -66,9 +67,7 @@ func New(c config.Config, log *slog.Logger) *Node {
 func (n *Node) URL() string { return n.server.URL() }
 
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
-	return redisbus.New(ctx, redisbus.Options{
-		URL: n.config.RedisURL, Interval: n.config.Policies().SignalInterval, Logger: n.log,
-	})
+	return redis.Open(ctx, n.config, n.log)
 }
 
 func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
