@@ -127,6 +127,9 @@ func (s *Set) For(name feed.Name) Namespace {
 	return s.fallback
 }
 
+// Authorize tells whether the authorization callback is asked about the feed.
+func (s *Set) Authorize(name feed.Name) bool { return s.For(name).Authorize }
+
 // SignalInterval is the feed's, as a [bus.IntervalFunc].
 func (s *Set) SignalInterval(name feed.Name) time.Duration { return s.For(name).SignalInterval }
 
