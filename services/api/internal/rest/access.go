@@ -21,10 +21,14 @@ func (s *Server) mayDo(x *exchange, action auth.Action) error {
 	}
 	x.subject = principal.Subject
 	if !principal.May(action, x.name) {
-		return problem.New(http.StatusForbidden, codeForbidden,
-			fmt.Sprintf("this token does not have the %s scope for the feed %s", action, x.name))
+		return forbidden(action, x.name)
 	}
 	return nil
+}
+
+func forbidden(action auth.Action, name feed.Name) error {
+	return problem.New(http.StatusForbidden, codeForbidden,
+		fmt.Sprintf("this token does not have the %s scope for the feed %s", action, name))
 }
 
 // principal is who sent the request.
