@@ -36,6 +36,9 @@ class Runner {
     const row = document.createElement('tr')
     row.innerHTML = `<th scope="row">${lane.name}</th><td></td><td></td><td></td><td></td><td>${lane.when}</td>`
     this.#cells = [...row.querySelectorAll('td')]
+    // Where there is no room for a table, each cell says what it is.
+    const heads = document.querySelectorAll('thead th')
+    this.#cells.forEach((cell, i) => (cell.dataset['label'] = heads[i + 1]!.textContent!))
     $('matrix').append(row)
   }
 
@@ -98,8 +101,8 @@ let writes = new Writes()
 let feed = ''
 let next: ReturnType<typeof setTimeout>
 
-const between = choice('rate', [['every 10 s', 10_000], ['every 3 s', 3_000], ['every second', 1_000], ['5 times a second', 200]], 3_000, plan)
-const every = choice('interval', [['every second', 1_000], ['every 5 s', 5_000], ['every 15 s', 15_000]], 5_000, restart)
+const between = choice('rate', [['10 s', 10_000], ['3 s', 3_000], ['1 s', 1_000], ['0.2 s', 200]], 3_000, plan)
+const every = choice('interval', [['1 s', 1_000], ['5 s', 5_000], ['15 s', 15_000]], 5_000, restart)
 
 function write(): void {
   const n = writes.add(now())

@@ -32,7 +32,7 @@ export class Plot {
     }
     g.setTransform(ratio, 0, 0, ratio, 0, 0)
     g.clearRect(0, 0, w, h)
-    const left = 40
+    const left = 52
     const top = 8
     const bottom = h - 6
     const x = (at: number) => left + (w - left) * (1 - (now - at) / span)

@@ -43,6 +43,25 @@ describe('in Chromium', () => {
     expect(tab.sockets).toBe(1)
   })
 
+  it('upgrades blocked: live over SSE within 3 s', async () => {
+    world.way('noUpgrade')
+    const tab = await open()
+    expect(await tab.until('live', live('sse'))).toBeLessThan(3_000)
+    await write(tab, 1, 2_000)
+    await write(tab, 2, 2_000)
+    await same(tab)
+  })
+
+  it('streams buffered: something else, and right', async () => {
+    world.way('buffering')
+    const tab = await open()
+    await tab.until('there', (s) => s.items['x'] === 0)
+    await write(tab, 1)
+    await tab.until('not SSE', (s) => s.transport === 'long-poll' || s.transport === 'polling')
+    await write(tab, 2)
+    await same(tab)
+  })
+
   it('short requests only: polls, and is right', async () => {
     world.way('short')
     const tab = await open()

@@ -2,7 +2,7 @@
 
 import { DoorbellError, asError } from './errors.js'
 
-/** Gives the current token; `refused` is the one that the server no longer takes. undefined: nobody is signed in. */
+/** Gives the current token; `refused` is the one that the server no longer takes, or soon won't. undefined: nobody is signed in. */
 export type GetToken = (refused?: string) => string | undefined | Promise<string | undefined>
 
 export interface HttpOptions {

@@ -45,10 +45,17 @@ interface Frame {
   goaway?: { in_ms?: number }
   degraded?: boolean
   error?: { code?: string; detail?: string }
+  expiring?: object
+  close?: { code: number; reason?: string }
 }
 
-/** Takes one frame of WebSocket or SSE. */
-export function takeFrame(f: Frame, sink: Sink, events: LineEvents): void {
+/** Why a connection was closed. 4029 says in its reason how long to stay away: "5000 ms". */
+export function closed(code: number, reason = ''): DoorbellError {
+  return new DoorbellError('closed', `closed with ${code} ${reason}`, code, code === 4029 ? parseInt(reason) || 30_000 : 0)
+}
+
+/** Takes one frame of WebSocket or SSE. `renew`: the token ends soon. */
+export function takeFrame(f: Frame, sink: Sink, events: LineEvents, renew: () => void): void {
   for (const [feed, reason] of Object.entries(f.denied ?? {})) sink.denied(feed, reason)
   if (f.subscribed) {
     events.up()
@@ -57,5 +64,7 @@ export function takeFrame(f: Frame, sink: Sink, events: LineEvents): void {
   for (const [feed, cursor] of Object.entries(f.changed ?? {})) sink.head(feed, cursor, f.spread ?? 0, false)
   if (f.degraded !== undefined) events.degraded(f.degraded)
   if (f.goaway) events.goaway(f.goaway.in_ms ?? 0)
+  if (f.expiring) renew()
+  if (f.close) events.down(closed(f.close.code, f.close.reason))
   if (f.error) events.down(new DoorbellError(f.error.code ?? 'error', f.error.detail ?? ''))
 }

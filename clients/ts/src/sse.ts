@@ -45,15 +45,11 @@ export const openSSE: Open = (http, sink, events) => {
     }
   }
   const take = (event: string) => {
-    let name = ''
-    let data = ''
-    for (const line of event.split('\n')) {
-      if (line.startsWith('event:')) name = line.slice(6).trim()
-      if (line.startsWith('data:')) data += line.slice(5)
-    }
+    // The data says by itself what it is.
+    const data = event.split('\n').filter((line) => line.startsWith('data:')).map((line) => line.slice(5)).join('\n')
     if (!data) return
     const json = JSON.parse(data)
-    takeFrame(json?.[name] === undefined && name ? { [name]: json } : json, sink, { ...events, down: end })
+    takeFrame(json, sink, { ...events, down: end }, () => void http.token().then((t) => http.token(t)).then(line.check, () => 0))
   }
 
   const line = {

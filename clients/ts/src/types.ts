@@ -9,7 +9,7 @@ import type { Transport } from './ladder.js'
 export interface DoorbellOptions {
   /** Where Doorbell is: an origin, with a path before `/v1/` if there is one. '' for the page's own origin. */
   url: string
-  /** Gives a token when one is needed: at the beginning, and when the server refused the last one, which it is called with. */
+  /** Gives a token when one is needed: at the beginning, and when the last one, which it is called with, ends soon or was refused. */
   getToken?: GetToken
   /** Cookies of requests for private feeds and of writes. Public reads never carry any. Default: `same-origin` */
   credentials?: RequestCredentials

@@ -1,7 +1,7 @@
 // Signals over WebSocket.
 
 import { DoorbellError, asError } from './errors.js'
-import { takeFrame, type Open } from './line.js'
+import { closed as whyClosed, takeFrame, type Open } from './line.js'
 
 /** So many feeds fit one frame of 64 KiB, however long their names are. */
 const feedsPerCommand = 300
@@ -18,7 +18,6 @@ export const openWebSocket: Open = (http, sink, events) => {
   let closed = false
   let quiet = 25_000 // how long the gateway says nothing at most, in ms
   let silence: ReturnType<typeof setTimeout>
-  let refresh: ReturnType<typeof setTimeout>
   let pings = 0
   let token: string | undefined
   let renewed = false // for a new token, and nothing was subscribed since
@@ -44,15 +43,10 @@ export const openWebSocket: Open = (http, sink, events) => {
     clearTimeout(silence)
     silence = setTimeout(ping, quiet, pongWithin)
   }
-  // A token that says when it ends is replaced before that, and nothing is interrupted.
-  const renew = (ends: number) => {
-    clearTimeout(refresh)
-    if (ends) refresh = setTimeout(async () => {
-      token = await http.token(token).catch(() => token)
-      if (closed || !token) return
-      send({ auth: token })
-      renew(expiry(token))
-    }, Math.min(Math.max((ends - Date.now()) * 0.8, 1_000), 2 ** 31 - 1))
+  // Nothing is interrupted.
+  const renew = async () => {
+    token = await http.token(token).catch(() => token)
+    send({ auth: token })
   }
 
   const connect = async () => {
@@ -65,7 +59,6 @@ export const openWebSocket: Open = (http, sink, events) => {
     socket.onopen = () => {
       if (token && !offered.length) send({ auth: token })
       line.update()
-      if (token) renew(expiry(token))
       alive()
     }
     socket.onmessage = ({ data }) => {
@@ -75,7 +68,7 @@ export const openWebSocket: Open = (http, sink, events) => {
         const frame = JSON.parse(data as string)
         renewed &&= !frame.subscribed
         quiet = frame.hello?.ping_ms ?? quiet
-        takeFrame(frame, sink, { ...events, down: end })
+        takeFrame(frame, sink, { ...events, down: end }, renew)
       } catch (e) {
         end(asError(e))
       }
@@ -90,8 +83,7 @@ export const openWebSocket: Open = (http, sink, events) => {
           return connect().catch((e) => end(asError(e)))
         }
       }
-      // 4029 says in its reason how long to stay away: "5000 ms".
-      end(new DoorbellError('closed', reason || `the connection was closed (${code})`, code, code === 4029 ? parseInt(reason) || 30_000 : 0))
+      end(whyClosed(code, reason))
     }
   }
 
@@ -112,19 +104,9 @@ export const openWebSocket: Open = (http, sink, events) => {
     close() {
       closed = true
       clearTimeout(silence)
-      clearTimeout(refresh)
       socket?.close()
     },
   }
   connect().catch((e) => end(asError(e)))
   return line
-}
-
-/** When a token ends, in ms since 1970, if it is a JWT that says so; 0 otherwise. */
-function expiry(token: string): number {
-  try {
-    return JSON.parse(atob(token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/'))).exp * 1000 || 0
-  } catch {
-    return 0
-  }
 }

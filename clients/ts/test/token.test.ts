@@ -3,9 +3,6 @@ import { connect, pass, server, useFakes } from './fake/setup.js'
 
 useFakes()
 
-/** A JWT that nobody signed. */
-const jwt = (exp: number) => ['e30', btoa(JSON.stringify({ exp: exp / 1000 })).replace(/=+$/, ''), 's'].join('.')
-
 describe('tokens', () => {
   it('travel in the handshake and in the Authorization header', async () => {
     server.publicReads = false
@@ -48,16 +45,35 @@ describe('tokens', () => {
     expect(feed.status.state).toBe('live')
   })
 
-  it('a JWT is replaced before it ends, on the same connection', async () => {
+  it('one that ends soon is replaced on the same connection', async () => {
     server.publicReads = false
-    const t1 = jwt(Date.now() + 60_000)
-    const t2 = jwt(Date.now() + 3_600_000)
-    server.tokens = new Set([t1, t2])
-    const feed = connect({ getToken: (refused) => (refused ? t2 : t1) }).feed('a')
+    server.tokens = new Set(['t1', 't2'])
+    const feed = connect({ getToken: (refused) => (refused ? 't2' : 't1') }).feed('a')
     feed.subscribe(() => {})
-    await pass(50_000)
-    expect(server.sockets[0]!.commands.at(-1)).toEqual({ auth: t2 })
+    await pass(100)
+    server.tell({ expiring: { in_ms: 30_000 } })
+    await pass(100)
+    expect(server.sockets[0]!.commands.at(-1)).toEqual({ auth: 't2' })
     expect(server.sockets).toHaveLength(1)
+  })
+
+  it('over SSE the stream is begun again with another one, when it ends soon and when it has ended', async () => {
+    server.publicReads = false
+    server.websocket = 'refused'
+    server.tokens = new Set(['t1', 't2', 't3'])
+    let n = 1
+    const db = connect({ getToken: (refused) => (refused ? 't' + ++n : 't1') })
+    db.feed('a').subscribe(() => {})
+    const streams = () => server.requests.filter((r) => r.path === '/v1/signals').map((r) => r.headers.get('Authorization'))
+    await pass(20_000)
+    server.tell({ expiring: { in_ms: 30_000 } })
+    await pass(100)
+    expect(streams()).toEqual(['Bearer t1', 'Bearer t2'])
+    server.tokens = new Set(['t3'])
+    server.tell({ close: { code: 4001, reason: 'expired' } })
+    await pass(2_000)
+    expect(streams().slice(2)).toEqual(['Bearer t2', 'Bearer t3'])
+    expect(db.feed('a').status).toMatchObject({ state: 'live', transport: 'sse' })
   })
 
   it('one that is never good: denied, and no storm', async () => {
