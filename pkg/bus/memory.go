@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"errors"
+
+	"github.com/doorbell-sync/doorbell/pkg/feed"
 )
 
 // ErrForgotten says that the bus has lost heads since the life that a mark was meant for.
@@ -15,13 +17,22 @@ var ErrForgotten = errors.New("the signal bus has lost its memory meanwhile")
 //	…                         // publish every head that may be lost: since what mark.Text says; all when it's ""
 //	SetMark(mark.Life, text)  // ErrForgotten: more has been lost meanwhile, begin again
 //
-// Several may do it at the same time. Both methods fail with ErrUnavailable and ErrClosed.
+// Several may do it at the same time. All methods fail with ErrUnavailable and ErrClosed.
 type Memory interface {
 	// Mark reads the mark. It needs one round trip.
 	Mark(ctx context.Context) (Mark, error)
 	// SetMark leaves a text, such as how far the heads that the bus has been told of go, in the life that it is about. The
 	// error is ErrForgotten, and nothing is left, when that is over.
 	SetMark(ctx context.Context, life, text string) error
+	// Told gives each all heads that the bus knows, up to 1,000 at a time, in no order, and some of them perhaps twice. Those
+	// that are published meanwhile may be among them. It ends with each's first error, which it returns.
+	Told(ctx context.Context, each func([]Told) error) error
+}
+
+// Told is a feed and its head.
+type Told struct {
+	Name feed.Name
+	Head Head
 }
 
 // Mark is what the bus remembers of itself.

@@ -51,6 +51,8 @@ type Config struct {
 	Keys []auth.Key `yaml:"keys"`
 	// Limits are how much one client may ask of the API.
 	Limits Limits `yaml:"limits" envPrefix:"LIMITS_"`
+	// Tokens says which signed tokens are good.
+	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
 	// Default is the policy of namespaces that are not named, and what those that are begin with.
 	Default policy.Namespace `yaml:"default"`
 	// Namespaces are policies by namespace; what one doesn't say is as in Default.
@@ -64,6 +66,7 @@ func Defaults() Config {
 		Data:      "doorbell-data",
 		DrainWait: 3 * time.Second,
 		Limits:    defaultLimits(),
+		Tokens:    defaultTokens(),
 		Default:   policy.Default(),
 	}
 }
@@ -112,8 +115,8 @@ func (c *Config) Validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
 		bad(`listen is %q; allowed: "host:port", such as "127.0.0.1:8080"`, c.Listen)
-	} else if !c.Loopback() && len(c.Keys) == 0 {
-		bad("listen is %q, which others can reach: that needs keys; allowed without keys: a loopback address, such as "+
+	} else if !c.Loopback() && len(c.Keys) == 0 && !c.Tokens.Enabled() {
+		bad("listen is %q, which others can reach: that needs keys, or tokens; allowed without: a loopback address, such as "+
 			`"127.0.0.1:8080"`, c.Listen)
 	}
 	if _, port, err := net.SplitHostPort(c.InternalListen); c.InternalListen != "" && (err != nil || port == "") {
@@ -136,7 +139,7 @@ func (c *Config) Validate() error {
 	if _, err := auth.NewKeys(c.Keys); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, c.Default.Validate("default"))
+	errs = append(errs, c.Tokens.validate(), c.Default.Validate("default"))
 	for _, name := range sortedKeys(c.Namespaces) {
 		if _, err := feed.ParseNamespace(name); err != nil {
 			bad("namespaces: %w", err)

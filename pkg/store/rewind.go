@@ -25,15 +25,15 @@ type Renewer interface {
 // this order, and any number may at the same time:
 //
 //	Suspend(since)     // only if Changed since then said ErrRewound
-//	id := Rewound()    // "": it has not been
-//	Renew(…)           // every feed of which clients may have seen more than there is now
-//	Resume(id)
+//	r := Rewound()     // r.ID is "": it has not been
+//	Renew(…)           // every feed of which clients may have seen more than there is now; all of them, if r.Late
+//	Resume(r.ID)
 type Rewindable interface {
 	Renewer
-	// Rewound names the history that the database writes now, if it isn't the one that feeds are known to be of; else "".
+	// Rewound tells whether writes are refused.
 	//
 	// Errors: ErrUnavailable.
-	Rewound(ctx context.Context) (id string, err error)
+	Rewound(ctx context.Context) (Rewind, error)
 	// Suspend has writes refused if the database has gone back from the horizon. Once Resume has been called, that horizon is one
 	// of another history.
 	//
@@ -43,4 +43,12 @@ type Rewindable interface {
 	//
 	// Errors: ErrUnavailable, ErrRewound.
 	Resume(ctx context.Context, id string) error
+}
+
+// Rewind is what there is to know of a database that has been rewound.
+type Rewind struct {
+	// ID names the history that it writes now, which isn't the one that feeds are known to be of; "": it has not been rewound.
+	ID string
+	// Late: writes were taken in that history before anybody noticed, so that no head tells which feeds it concerns.
+	Late bool
 }

@@ -81,7 +81,7 @@ func (w Written) Changed() bool { return w.First <= w.Cursor.Seq }
 // Reader reads feeds. Each answer comes from one database snapshot.
 type Reader interface {
 	// Delta reads the changes beyond q.Since, in seq order, at most q.Limit of them and about q.MaxBytes (but at least
-	// one, if there is one).
+	// one, if there is one). One that doesn't reach the head ends where Cut says.
 	//
 	// From the beginning (a zero Since, or seq 0 of the current epoch) it reads live items only, and where they
 	// don't fit its Cursor is a walk cursor. From a walk cursor it reads live items, and tombstones beyond Base, until

@@ -10,64 +10,17 @@
 package api
 
 import (
-	"cmp"
-	"errors"
-	"log/slog"
+	"fmt"
 	"net/http"
-	"time"
 
-	"github.com/doorbell-sync/doorbell/pkg/auth"
-	"github.com/doorbell-sync/doorbell/pkg/bus"
-	"github.com/doorbell-sync/doorbell/pkg/policy"
-	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/rest"
 )
 
 // Store is what the API needs of the store.
-type Store interface {
-	store.Reader
-	store.Writer
-}
+type Store = rest.Store
 
 // Options says what the API serves and to whom. Store, Bus and Policies are required.
-type Options struct {
-	Store Store
-	// Bus gets the signals of writes; its heads answer 304s and /v1/heads, its signals end waiting for at_least.
-	Bus      bus.Bus
-	Policies *policy.Set
-	// Auth knows the tokens. nil: none is valid, so private feeds can't be read, nor any be written but by OpenWrites.
-	Auth auth.Authenticator
-	// OpenWrites lets everybody on this machine write and drop without a token: the client's address is a loopback one (as
-	// far as trusted proxies tell), and the Host that it asked for is one too. For development without keys.
-	OpenWrites bool
-	// AllowedOrigins are the origins, such as "https://app.example.com", whose pages may write and read private feeds.
-	// Pages of the API's own origin may always.
-	AllowedOrigins []string
-	// TrustedProxies are addresses and CIDRs whose X-Forwarded-* headers count. None by default.
-	TrustedProxies []string
-	// Logger gets what clients are not told. nil: slog.Default().
-	Logger *slog.Logger
-
-	// AtLeastWait is how long a read waits until the store covers its at_least. 0: 2 s.
-	AtLeastWait time.Duration
-	// MaxWaiting is how many reads may do that at once; further ones get 503 at once. 0: 10,000.
-	MaxWaiting int
-	// HeadsWait is how long /v1/heads waits for heads that the bus has to ask for. 0: 500 ms.
-	HeadsWait time.Duration
-	// BodyTimeout is how long a request's body may take. 0: 30 s.
-	BodyTimeout time.Duration
-	// StallTimeout is how long a client may take each 64 KiB of a large answer. 0: 30 s. For small ones the host's
-	// WriteTimeout holds.
-	StallTimeout time.Duration
-	// ReadTimeout and WriteTimeout bound one call of the store, PublishTimeout one of the bus after a write, which goes on
-	// when the client leaves. 0: 5 s, 10 s, 2 s.
-	ReadTimeout    time.Duration
-	WriteTimeout   time.Duration
-	PublishTimeout time.Duration
-
-	// Limits are how much one client may ask for.
-	Limits Limits
-}
+type Options = rest.Options
 
 // Limits are how much one client may ask for; the zero Limits are none.
 type Limits = rest.Limits
@@ -83,40 +36,9 @@ type API struct {
 // New makes an API, which serves as soon as its Handler is mounted. Close ends it. The error joins everything that is
 // wrong with the options.
 func New(opts Options) (*API, error) {
-	var errs []error
-	if opts.Store == nil {
-		errs = append(errs, errors.New("api: no store"))
-	}
-	if opts.Bus == nil {
-		errs = append(errs, errors.New("api: no bus"))
-	}
-	if opts.Policies == nil {
-		errs = append(errs, errors.New("api: no policies"))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	server, err := rest.New(rest.Options{
-		Store:          opts.Store,
-		Bus:            opts.Bus,
-		Policies:       opts.Policies,
-		Auth:           opts.Auth,
-		OpenWrites:     opts.OpenWrites,
-		AllowedOrigins: opts.AllowedOrigins,
-		TrustedProxies: opts.TrustedProxies,
-		Logger:         cmp.Or(opts.Logger, slog.Default()),
-		AtLeastWait:    cmp.Or(opts.AtLeastWait, 2*time.Second),
-		MaxWaiting:     cmp.Or(opts.MaxWaiting, 10_000),
-		HeadsWait:      cmp.Or(opts.HeadsWait, 500*time.Millisecond),
-		BodyTimeout:    cmp.Or(opts.BodyTimeout, 30*time.Second),
-		StallTimeout:   cmp.Or(opts.StallTimeout, 30*time.Second),
-		ReadTimeout:    cmp.Or(opts.ReadTimeout, 5*time.Second),
-		WriteTimeout:   cmp.Or(opts.WriteTimeout, 10*time.Second),
-		PublishTimeout: cmp.Or(opts.PublishTimeout, 2*time.Second),
-		Limits:         opts.Limits,
-	})
+	server, err := rest.New(opts)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("api: %w", err)
 	}
 	return &API{server: server}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -275,7 +276,7 @@ func TestPanics(t *testing.T) {
 			t.Errorf("recovered %v", p)
 		}
 	}()
-	h.get("/v1/feeds/pub:a")
+	h.do("POST", "/v1/feeds/pub:a/touch", "", w)
 }
 
 // TestPanicWhileWaiting: the question that others wait for panics.
@@ -283,13 +284,17 @@ func TestPanicWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)
 		h.put("pub:a", "one", "1")
-		h.store.before(func(_ context.Context, op string) error {
-			if op == "heads" {
+		var questions atomic.Int64
+		h.store.before(func(context.Context, string) error {
+			if questions.Add(1) > 1 {
 				panic("oops")
 			}
 			return nil
 		})
 		h.wantProblem(h.get("/v1/feeds/pub:a?at_least=2"), 503, "behind")
+		if n := questions.Load(); n != 2 {
+			t.Errorf("%d questions; want one, and a last one", n)
+		}
 		h.wantStatus(h.get("/v1/feeds/pub:a"), 200)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/outlet"
@@ -36,6 +37,7 @@ type Gateway struct {
 	wheel    *wheel.Wheel
 	shards   *shard.Pool
 	abort    context.CancelFunc // of what all connections wait for
+	watching sync.WaitGroup     // for what all connections have in common
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -74,7 +76,9 @@ func New(opt Options) (*Gateway, error) {
 	}
 	g.sessions = session.Options{
 		Hub: g.hub, Policies: opt.Policies, Auth: opt.Auth, Logger: opt.Logger, PingMillis: t.PingEvery.Milliseconds(),
+		Registry: session.NewRegistry(),
 	}
+	g.sessions.Revoker, _ = opt.Auth.(auth.Revoker)
 	g.sockets = wsconn.Options{
 		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, Ended: g.ended, MaxFrame: wire.MaxFrame,
 		Outlet:    outlet.Options{Stall: t.Stall},
@@ -89,6 +93,9 @@ func New(opt Options) (*Gateway, error) {
 	} {
 		g.sockets.Subprotocols = append(g.sockets.Subprotocols, spoken.Subprotocol)
 		g.kinds = append(g.kinds, &session.Kind{Encoding: spoken.Encoding, Form: &frames{spoken.Encoding, spoken.Opcode()}})
+	}
+	if by := g.sessions.Revoker; by != nil {
+		g.watching.Go(func() { g.endRevoked(g.sockets.Context, by) })
 	}
 	return g, nil
 }
@@ -162,6 +169,7 @@ func (g *Gateway) Close() {
 	}
 	g.mu.Unlock()
 	g.serving.Wait()
+	g.watching.Wait()
 	g.hub.Close()
 	g.wheel.Close()
 	g.shards.Close()

@@ -15,7 +15,8 @@ import (
 type Options struct {
 	Bus      bus.Bus
 	Policies *policy.Set
-	// Auth tells whose a token is. nil: no token is valid, so that only public feeds can be followed.
+	// Auth tells whose a token is. nil: no token is valid, so that only public feeds can be followed. If it is an
+	// [auth.Revoker], connections end when their tokens are taken back.
 	Auth auth.Authenticator
 	// AllowedOrigins is the origins, beside the gateway's own, whose pages may connect: "https://app.example.com", or
 	// "https://*.example.com" for all below example.com, at any depth.

@@ -25,12 +25,18 @@ type sweep struct {
 	*Worker
 	sweepable store.Sweepable
 	memory    bus.Memory // nil: this bus never forgets
+	rewind    *rewind    // nil: this store is never rewound
 	// horizon: everything committed before it has been told. "": nothing has.
 	horizon store.Horizon
 	life    string // of the bus, that horizon holds for
 }
 
 func (s *sweep) step(ctx context.Context) (time.Duration, error) {
+	if s.rewind != nil {
+		if err := s.rewind.mend(ctx); err != nil { // before the bus is told anything, which it would vouch for
+			return 0, err
+		}
+	}
 	if s.memory == nil {
 		return s.sweepEvery, s.advance(ctx)
 	}
@@ -70,6 +76,9 @@ func (s *sweep) advance(ctx context.Context) error { return s.advanceFrom(ctx, f
 // advanceFrom tells what has changed since the horizon, and moves it on once all of that is told.
 func (s *sweep) advanceFrom(ctx context.Context, forgotten bool) error {
 	listed, next, err := s.sweepable.Changed(ctx, s.horizon)
+	if errors.Is(err, store.ErrRewound) && s.rewind != nil {
+		return s.rewind.suspend(ctx, s.horizon, err)
+	}
 	if errors.Is(err, store.ErrHorizon) { // another database, or this one restored
 		s.log.WarnContext(ctx, "the database's history is another one; telling all heads again", "error", err)
 		s.horizon = ""
@@ -94,18 +103,23 @@ func (s *sweep) advanceFrom(ctx context.Context, forgotten bool) error {
 
 // tellAll publishes the heads of all feeds, as fast as it goes.
 func (s *sweep) tellAll(ctx context.Context) error {
+	return s.eachPage(ctx, func(page []store.Listed) error { return s.tellListed(ctx, page) })
+}
+
+// eachPage lists all feeds, page by page, which are do's to change.
+func (w *Worker) eachPage(ctx context.Context, do func([]store.Listed) error) error {
 	for after := feed.Name(""); ; {
-		page, err := s.store.Feeds(ctx, after, pageSize)
+		page, err := w.store.Feeds(ctx, after, pageSize)
 		if err != nil {
 			return fmt.Errorf("list feeds after %q: %w", after, err)
 		}
-		if err := s.tellListed(ctx, page); err != nil {
+		last := len(page) < pageSize
+		if !last {
+			after = page[len(page)-1].Name
+		}
+		if err := do(page); err != nil || last {
 			return err
 		}
-		if len(page) < pageSize {
-			return nil
-		}
-		after = page[len(page)-1].Name
 	}
 }
 

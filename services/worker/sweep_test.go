@@ -71,6 +71,20 @@ func (b *rememberingBus) Mark(context.Context) (bus.Mark, error) {
 	return b.mark, nil
 }
 
+func (b *rememberingBus) Told(_ context.Context, each func([]bus.Told) error) error {
+	b.mu.Lock()
+	var told []bus.Told
+	for n, h := range b.told {
+		told = append(told, bus.Told{Name: n, Head: h})
+	}
+	broken := b.broken
+	b.mu.Unlock()
+	if broken {
+		return bus.ErrUnavailable
+	}
+	return each(told)
+}
+
 func (b *rememberingBus) SetMark(_ context.Context, life, text string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/store"
 )
 
 const (
@@ -34,6 +35,9 @@ func (w *walk) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("list feeds after %q: %w", w.after, err)
 	}
+	if err := w.renewBehind(ctx, page); err != nil {
+		return 0, err
+	}
 	if err := w.tellListed(ctx, page); err != nil {
 		return 0, err
 	}
@@ -50,4 +54,51 @@ func (w *walk) step(ctx context.Context) (time.Duration, error) {
 	}
 	w.after, w.last, w.pages = "", w.pages, 0
 	return max(minPause, left), nil
+}
+
+// renewBehind gives new epochs to feeds that the bus was told more of than the store has. A head is on the bus after its commit
+// only, so such a store has lost commits, and nobody noticed: few were lost, or one was published after others had been
+// looked for.
+func (w *walk) renewBehind(ctx context.Context, page []store.Listed) error {
+	renewer, ok := w.store.(store.Renewer)
+	if !ok || len(page) == 0 {
+		return nil
+	}
+	names := make([]feed.Name, len(page))
+	for i, l := range page {
+		names[i] = l.Name
+	}
+	told, err := w.bus.Heads(ctx, names, 0)
+	if err != nil {
+		return fmt.Errorf("read the bus's heads: %w", err)
+	}
+	names = names[:0]
+	var ahead []store.Listed
+	for i, l := range page {
+		if told[i].Cursor.Compare(l.Head) > 0 {
+			ahead, names = append(ahead, store.Listed{Name: l.Name, Head: told[i].Cursor}), append(names, l.Name)
+		}
+	}
+	if len(ahead) == 0 {
+		return nil
+	}
+	heads, err := w.store.Heads(ctx, names) // most have only moved since the page was read
+	if err != nil {
+		return fmt.Errorf("read heads: %w", err)
+	}
+	behind := ahead[:0]
+	for i, l := range ahead {
+		if l.Head.Compare(heads[i]) > 0 {
+			behind = append(behind, l)
+		}
+	}
+	if len(behind) == 0 {
+		return nil
+	}
+	w.log.ErrorContext(ctx, "the database lacks commits that the bus was told of; their feeds get new epochs", "feeds", len(behind), "first", behind[0].Name)
+	renewed, err := renewer.Renew(ctx, behind)
+	if err != nil {
+		return fmt.Errorf("give feeds new epochs: %w", err)
+	}
+	return w.tellListed(ctx, renewed)
 }

@@ -1,6 +1,7 @@
 // Package worker is what runs behind Doorbell's scenes.
 //
 //	answerer   the bus asks for heads that it doesn't know ─▶ Store.Heads ─▶ Bus.Publish
+//	rewind     a database that lacks commits takes no writes ─▶ Store.Renew of the feeds concerned ─▶ Store.Resume
 //	sweep      every second ─▶ Store.Changed since the last time ─▶ Bus.Publish where the bus is behind
 //	retention  every minute ─▶ Store.Purge of each policy's old tombstones, Store.Forget of old outcomes
 //	walk       all feeds, slowly, for ever ─▶ Bus.Publish of each head: heals what was lost between commit and publish
@@ -101,6 +102,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if sweepable, ok := w.store.(store.Sweepable); ok {
 		s := &sweep{Worker: w, sweepable: sweepable}
 		s.memory, _ = w.bus.(bus.Memory)
+		if rewindable, ok := w.store.(store.Rewindable); ok {
+			s.rewind = &rewind{Worker: w, rewindable: rewindable, memory: s.memory}
+		}
 		jobs.Go(func() { w.repeat(ctx, "sweep", w.sweepEvery, 0, s.step) })
 	}
 	jobs.Wait()

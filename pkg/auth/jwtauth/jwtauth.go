@@ -79,19 +79,10 @@ func New(opt Options) (*Tokens, error) {
 	opt.CacheBytes = cmp.Or(opt.CacheBytes, DefaultCacheBytes)
 	opt.Logger = cmp.Or(opt.Logger, slog.Default())
 	t := &Tokens{opt: opt, metrics: newMetrics(opt.Metrics)}
-	var errs []error
-	for i, key := range opt.Keys {
-		k, err := key.parse()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("tokens.keys[%d] (%s): %w", i, key.ID, err))
-			continue
-		}
-		t.keys = append(t.keys, k)
-	}
-	if err := errors.Join(errs...); err != nil {
+	var err error
+	if t.keys, err = parseKeys(opt.Keys); err != nil {
 		return nil, err
 	}
-	var err error
 	t.cache, err = otter.New(&otter.Options[[sha256.Size]byte, verified]{
 		MaximumWeight: uint64(opt.CacheBytes),
 		Weigher: func(_ [sha256.Size]byte, v verified) uint32 {

@@ -50,6 +50,25 @@ type key struct {
 	signs     any // nil: it can't be signed with
 }
 
+// CheckKeys joins all that is wrong with keys.
+func CheckKeys(keys []Key) error {
+	_, err := parseKeys(keys)
+	return err
+}
+
+func parseKeys(keys []Key) (keySet, error) {
+	var set keySet
+	var errs []error
+	for i, key := range keys {
+		k, err := key.parse()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("tokens.keys[%d] (%s): %w", i, key.ID, err))
+		}
+		set = append(set, k)
+	}
+	return set, errors.Join(errs...)
+}
+
 // parse checks the key. Errors hold nothing of it.
 func (k Key) parse() (key, error) {
 	out := key{id: k.ID, algorithm: jose.SignatureAlgorithm(k.Algorithm)}

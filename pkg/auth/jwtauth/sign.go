@@ -24,6 +24,12 @@ type Grant struct {
 // ErrNoSigner says that a key can only verify.
 var ErrNoSigner = errors.New("the key can't sign: it is a public one")
 
+// CanSign tells whether the key, which must be a good one, can sign.
+func (k Key) CanSign() bool {
+	key, err := k.parse()
+	return err == nil && key.signs != nil
+}
+
 // Sign makes a token with the key, for development and tests: in production the application's own server makes them. It refuses
 // what Tokens would refuse.
 func Sign(k Key, g Grant) (token string, err error) {

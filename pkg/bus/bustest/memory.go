@@ -2,13 +2,16 @@ package bustest
 
 import (
 	"errors"
+	"maps"
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
 )
 
 var memoryChecks = []check{
 	{"MarkIsKeptForAll", 2, markIsKeptForAll},
 	{"LostMemoryIsNoticed", 2, lostMemoryIsNoticed},
+	{"MemoryTellsAllHeads", 2, memoryTellsAllHeads},
 }
 
 // memory is what a node remembers with; it skips the test when it doesn't.
@@ -91,4 +94,34 @@ func lostMemoryIsNoticed(e *env) {
 	e.publish(e.other(), "memory:1", at(1, 2))
 	r.await("memory:1", at(1, 2))
 	e.wantHead(e.first(), "memory:1", bus.At(at(1, 2)))
+}
+
+func memoryTellsAllHeads(e *env) {
+	m := e.memory(e.first())
+	want := map[feed.Name]bus.Head{"none": bus.At(feed.Cursor{})}
+	for i, n := range names("told", 2500) {
+		want[n] = bus.At(at(1, int64(i+1)))
+	}
+	for n, h := range want {
+		e.publish(e.other(), n, h.Cursor)
+	}
+	got := make(map[feed.Name]bus.Head)
+	if err := m.Told(e.Context(), func(some []bus.Told) error {
+		if len(some) == 0 || len(some) > 1000 {
+			e.Errorf("told %d at a time", len(some))
+		}
+		for _, t := range some {
+			got[t.Name] = t.Head
+		}
+		return nil
+	}); err != nil {
+		e.Fatalf("Told: %v", err)
+	}
+	if !maps.Equal(got, want) {
+		e.Errorf("told %d heads; want the %d that were published", len(got), len(want))
+	}
+	enough, calls := errors.New("enough"), 0
+	if err := m.Told(e.Context(), func([]bus.Told) error { calls++; return enough }); !errors.Is(err, enough) || calls != 1 {
+		e.Errorf("Told after an error: %v, %d calls", err, calls)
+	}
 }

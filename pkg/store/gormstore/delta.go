@@ -10,9 +10,6 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/store"
 )
 
-// rowOverhead is what a change costs in an answer beside its key and value: member names, seq, punctuation, in bytes.
-const rowOverhead = 40
-
 // Delta reads the changes beyond q.Since from one database snapshot.
 func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.Delta, error) {
 	var d feed.Delta
@@ -37,7 +34,9 @@ func (s *Store) Delta(ctx context.Context, name feed.Name, q store.Query) (feed.
 			Trimmed: row.Trimmed, Changes: changes, Head: row.head(),
 		}
 		if more {
-			d.Cursor = row.at(changes[len(changes)-1].Seq)
+			var end int64
+			d.Changes, end = store.Cut(changes)
+			d.Cursor = row.at(end)
 			if d.Cursor.Seq < from.base {
 				d.Cursor.Base = from.base
 			}
@@ -122,7 +121,7 @@ func readChanges(tx *gorm.DB, feedID int64, from start, q store.Query) (changes 
 		if err := rows.Scan(&c.Key, &c.Seq, &c.Deleted, &c.Value); err != nil {
 			return nil, false, err
 		}
-		size += len(c.Key) + len(c.Value) + rowOverhead
+		size += store.Size(c)
 		if len(changes) == q.Limit || (len(changes) > 0 && size > q.MaxBytes) {
 			more = true
 			break

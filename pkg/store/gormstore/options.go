@@ -1,6 +1,7 @@
 package gormstore
 
 import (
+	"log/slog"
 	"time"
 
 	"gorm.io/gorm"
@@ -11,6 +12,8 @@ import (
 type Options struct {
 	// Now is the clock that births and tombstones are marked with; nil: time.Now.
 	Now func() time.Time
+	// Logger is told of what an operator should know. nil: nobody is.
+	Logger *slog.Logger
 
 	// What follows is of Postgres alone. 0: the default; a negative time: no bound.
 

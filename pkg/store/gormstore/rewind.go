@@ -45,35 +45,36 @@ func (l lineageRow) save(tx *gorm.DB) error {
 	}).Create(&l).Error
 }
 
-// rewound is systemID where the feeds aren't of that history, else "".
-func rewound(tx *gorm.DB) (id string, err error) {
-	if id, err = systemID(tx); err != nil {
-		return "", err
+// rewound compares the history that is written with that of the feeds.
+func rewound(tx *gorm.DB) (store.Rewind, error) {
+	id, err := systemID(tx)
+	if err != nil {
+		return store.Rewind{}, err
 	}
 	known, err := lineage(tx)
 	if err != nil || known.SystemID == id {
-		return "", err
+		return store.Rewind{}, err
 	}
-	return id, nil
+	return store.Rewind{ID: id, Late: known.SystemID == ""}, nil
 }
 
 func pgCheckRewound(tx *gorm.DB) error {
-	id, err := rewound(tx)
-	if err == nil && id != "" {
-		err = fmt.Errorf("%w: it writes %s now", store.ErrRewound, id)
+	r, err := rewound(tx)
+	if err == nil && r.ID != "" {
+		err = fmt.Errorf("%w: it writes %s now", store.ErrRewound, r.ID)
 	}
 	return err
 }
 
-// Rewound names the history that the database writes now, "<system identifier>.<timeline>", if it isn't that of its feeds;
-// else "". Each cluster has its own identifier, and a restore to some moment, as a promotion, begins a timeline.
-func (p *Postgres) Rewound(ctx context.Context) (string, error) {
-	var id string
+// Rewound tells whether the database writes another history than its feeds are of: "<system identifier>.<timeline>". Each
+// cluster has its own identifier, and a restore to some moment, as a promotion, begins a timeline.
+func (p *Postgres) Rewound(ctx context.Context) (store.Rewind, error) {
+	var r store.Rewind
 	err := p.inRead(ctx, "look whether the database was rewound", func(tx *gorm.DB) (err error) {
-		id, err = rewound(tx)
+		r, err = rewound(tx)
 		return err
 	})
-	return id, err
+	return r, err
 }
 
 // Suspend has writes refused if the database has gone back from the horizon.

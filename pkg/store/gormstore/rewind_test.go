@@ -28,7 +28,7 @@ func rewindable(t *testing.T) (server *testkit.PostgresServer, copied testkit.Po
 	return server, copied, p, before
 }
 
-func wantRewound(t *testing.T, p *Postgres, ahead feed.Cursor) (id string) {
+func wantRewound(t *testing.T, p *Postgres, ahead feed.Cursor, late bool) (id string) {
 	t.Helper()
 	// On connections from before and new ones, in every way there is to write a feed.
 	_, appended := p.Append(t.Context(), "a", touch)
@@ -46,11 +46,11 @@ func wantRewound(t *testing.T, p *Postgres, ahead feed.Cursor) (id string) {
 	if _, err := p.Delta(t.Context(), "a", store.Query{Limit: 1, MaxBytes: 1}); err != nil {
 		t.Errorf("a read: %v; want the feed as it is", err)
 	}
-	id, err := p.Rewound(t.Context())
-	if err != nil || id == "" {
-		t.Fatalf("rewound: %q, %v", id, err)
+	r, err := p.Rewound(t.Context())
+	if err != nil || r.ID == "" || r.Late != late {
+		t.Fatalf("rewound: %+v, %v", r, err)
 	}
-	return id
+	return r.ID
 }
 
 func resume(t *testing.T, p *Postgres, id string, before feed.Cursor) {
@@ -70,8 +70,8 @@ func resume(t *testing.T, p *Postgres, id string, before feed.Cursor) {
 			t.Fatal(err)
 		}
 	}
-	if id, err := p.Rewound(t.Context()); err != nil || id != "" {
-		t.Errorf("resumed it is still rewound: %q, %v", id, err)
+	if id, err := p.Rewound(t.Context()); err != nil || id.ID != "" {
+		t.Errorf("resumed it is still rewound: %+v, %v", id, err)
 	}
 	if w, err := p.Append(t.Context(), "a", touch); err != nil || w.Cursor.Epoch != heads[0].Head.Epoch || w.Cursor.Seq != 2 {
 		t.Errorf("append: %+v, %v", w, err)
@@ -84,11 +84,11 @@ func TestAnotherTimelineIsNotWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if id, err := p.Rewound(t.Context()); err != nil || id != "" {
-		t.Fatalf("rewound already: %q, %v", id, err)
+	if id, err := p.Rewound(t.Context()); err != nil || id.ID != "" {
+		t.Fatalf("rewound already: %+v, %v", id, err)
 	}
 	server.PutBack(copied, true)
-	id := wantRewound(t, p, before.Cursor)
+	id := wantRewound(t, p, before.Cursor, false)
 	if _, _, err := p.Changed(t.Context(), horizon); !errors.Is(err, store.ErrHorizon) {
 		t.Errorf("changed since a horizon of the other history: %v; want ErrHorizon", err)
 	}
@@ -121,14 +121,14 @@ func TestACopyThatWasPutBackIsNoticed(t *testing.T) {
 		if err := p.Suspend(t.Context(), horizon); err != nil {
 			t.Fatal(err)
 		}
-		id := wantRewound(t, p, before.Cursor)
+		id := wantRewound(t, p, before.Cursor, true)
 		resume(t, p, id, before.Cursor)
 		// Another worker, which noticed it too, must not begin again.
 		if err := p.Suspend(t.Context(), horizon); err != nil {
 			t.Fatal(err)
 		}
-		if id, err := p.Rewound(t.Context()); err != nil || id != "" {
-			t.Errorf("suspended twice for one horizon: %q, %v", id, err)
+		if id, err := p.Rewound(t.Context()); err != nil || id.ID != "" {
+			t.Errorf("suspended twice for one horizon: %+v, %v", id, err)
 		}
 		if _, _, err := p.Changed(t.Context(), horizon); !errors.Is(err, store.ErrHorizon) {
 			t.Errorf("changed since a horizon from before that: %v; want ErrHorizon", err)

@@ -19,7 +19,8 @@ const sqliteReaders = 8
 
 // OpenSQLite opens the database file at path, makes it if it isn't there, and brings its schema up to date. One connection
 // writes, with the database's write lock from a transaction's first statement on; several read, each transaction on
-// its own snapshot (WAL). A commit is on the disk before it is acknowledged.
+// its own snapshot (WAL). A commit is on the disk before it is acknowledged. When the file is another one than the last time, as
+// after a backup was copied back, all feeds get new epochs; a file that is removed while it is open takes no writes any more.
 func OpenSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	const common = "_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"
 	write, err := openSQLite(path, common+"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate", 1)
@@ -43,6 +44,14 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*Store, error) {
 	}, pause: o.pause}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	at, err := placeOf(path)
+	if err == nil {
+		s.dialect.inPlace = at.check
+		err = s.settle(ctx, nameOf(at.info), o.Logger)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }

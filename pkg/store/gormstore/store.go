@@ -57,6 +57,9 @@ type dialect struct {
 	// rewound says in a read whether the database has been, as an ErrRewound; nil: it can't be behind our back.
 	rewound func(tx *gorm.DB) error
 
+	// inPlace tells what has become of the database behind our back; nil: nothing can.
+	inPlace func() error
+
 	conns       int           // how many connections the pool may hold
 	beginWithin time.Duration // to get a connection and begin a transaction on it; 0: as long as the call may take
 	timeout     time.Duration // for a whole call; 0: as long as its context says
@@ -83,6 +86,9 @@ func closeDB(db *gorm.DB) error {
 
 // Ping tells whether the database answers, and has feeds to tell of.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.inPlace(); err != nil {
+		return s.fault("ping", err)
+	}
 	return s.inRead(ctx, "ping", func(tx *gorm.DB) error {
 		var some bool
 		return tx.Raw("SELECT EXISTS (SELECT 1 FROM feeds)").Scan(&some).Error

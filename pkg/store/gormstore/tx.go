@@ -29,11 +29,25 @@ var (
 
 // inWrite runs f in a transaction that is committed when f returns nil. f may run several times.
 func (s *Store) inWrite(ctx context.Context, what string, f func(tx *gorm.DB) error) error {
-	return s.inTx(ctx, what, s.write, nil, func(tx *gorm.DB) error {
+	if err := s.inPlace(); err != nil {
+		return s.fault(what, err)
+	}
+	err := s.inTx(ctx, what, s.write, nil, func(tx *gorm.DB) error {
 		err := f(tx)
 		s.breathe()
 		return err
 	})
+	if err == nil { // into what is still there
+		err = s.fault(what, s.inPlace())
+	}
+	return err
+}
+
+func (s *Store) inPlace() error {
+	if s.dialect.inPlace == nil {
+		return nil
+	}
+	return s.dialect.inPlace()
 }
 
 // inRead runs f in a read-only transaction on one snapshot. f may run several times.

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
 	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
@@ -44,6 +44,7 @@ type Node struct {
 	// set while starting
 	store *gormstore.Postgres
 	bus   *redisbus.Bus
+	guard *guard.Guard
 	api   *api.API
 }
 
@@ -55,6 +56,7 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
+	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "api", Start: n.makeAPI, Stop: func(context.Context) error { n.api.Close(); return nil }})
 	n.Add(n.server.Part(n.Fail))
 	n.Add(n.drain.Part())
@@ -74,14 +76,15 @@ func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
 	})
 }
 
+func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
+	return guard.Open(n.config, n.bus, n.log, n.telemetry.Registerer())
+}
+
 func (n *Node) makeAPI(context.Context) error {
-	keys, err := auth.NewKeys(n.config.Keys)
-	if err != nil {
-		return err
-	}
+	var err error
 	n.api, err = api.New(api.Options{
-		Limits: limits(n.config),
-		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Limits:         limits(n.config),
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 
-	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
 	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
@@ -38,6 +38,7 @@ type Node struct {
 
 	// set while starting
 	bus     *redisbus.Bus
+	guard   *guard.Guard
 	gateway *gateway.Gateway
 }
 
@@ -48,6 +49,7 @@ func New(c config.Config, log *slog.Logger) *Node {
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
+	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "gateway", Start: n.makeGateway, Stop: func(context.Context) error { n.gateway.Close(); return nil }})
 	n.Add(n.server.Part(n.Fail))
 	n.Add(lifecycle.Part{Name: "connections", Stop: func(ctx context.Context) error { return n.gateway.Drain(ctx) }})
@@ -64,13 +66,14 @@ func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
 	})
 }
 
+func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
+	return guard.Open(n.config, n.bus, n.log, n.telemetry.Registerer())
+}
+
 func (n *Node) makeGateway(context.Context) error {
-	keys, err := auth.NewKeys(n.config.Keys)
-	if err != nil {
-		return err
-	}
+	var err error
 	n.gateway, err = gateway.New(gateway.Options{
-		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err

@@ -1,42 +1,46 @@
 package rest
 
 import (
-	"context"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 )
 
-// snapshotTag names a snapshot or an item: W/"0k3f9xa-1043". Tags are weak since caches compress.
-func snapshotTag(c feed.Cursor) string {
-	return string(append(c.Append([]byte(`W/"`)), '"'))
+// itemTag names an item: W/"0k3f9xa-1043;item". Tags are weak since caches compress.
+func itemTag(c feed.Cursor) string {
+	return string(append(c.Append([]byte(`W/"`)), `;item"`...))
 }
 
-// deltaTag names a delta: W/"0k3f9xa-1040..1043". The beginning is seq 0.
-func deltaTag(since, cursor feed.Cursor) string {
-	since.Epoch = cursor.Epoch
-	b := since.Append([]byte(`W/"`))
-	b = append(b, ".."...)
-	text := cursor.String()
-	b = append(b, text[strings.IndexByte(text, '-')+1:]...)
-	return string(append(b, '"'))
-}
-
-// tagFor is the tag of the complete answer to p when the feed is at head, if it has one.
-func tagFor(p params, delta bool, head feed.Cursor) (tag string, ok bool) {
-	if !delta {
-		return snapshotTag(head), true
+// tagFor is the tag of the complete answer to p when the feed is at head, if it has one: W/"0k3f9xa-1043" for a snapshot,
+// W/"0k3f9xa-1040..1043" for a delta, W/"0k3f9xa-..1043" for one from the beginning, and a limit that isn't the default
+// behind: W/"0k3f9xa-1043;limit=20". So no answer's tag is that of another, which it would match at another URL.
+func tagFor(p params, k kind, head feed.Cursor) (tag string, ok bool) {
+	b := make([]byte, 0, 64)
+	b = append(b, `W/"`...)
+	if k == snapshotRead {
+		b = head.Append(b)
+	} else {
+		since := p.since
+		if p.sinceBare {
+			since.Epoch = head.Epoch
+		}
+		switch {
+		case since.IsZero():
+			b = append(append(b, head.Epoch.String()...), '-')
+		case since.Epoch != head.Epoch || since.Seq > head.Seq || since.Base > head.Seq:
+			return "", false // a reset
+		default:
+			b = since.Append(b)
+		}
+		b = strconv.AppendInt(append(b, ".."...), head.Seq, 10)
 	}
-	since := p.since
-	if p.sinceBare || since.IsZero() {
-		since.Epoch = head.Epoch
+	if p.limit != defaultLimit {
+		b = strconv.AppendInt(append(b, ";limit="...), int64(p.limit), 10)
 	}
-	if since.Epoch != head.Epoch || since.Seq > head.Seq || since.Base > head.Seq {
-		return "", false // a reset
-	}
-	return deltaTag(since, head), true
+	return string(append(b, '"')), true
 }
 
 // matches tells whether one of the If-None-Match lists names the tag. "*" never does: a client that has the
@@ -51,18 +55,6 @@ func matches(lists []string, tag string) bool {
 		}
 	}
 	return false
-}
-
-// busHead is the feed's head as the bus knows it, when that can be believed without asking the store.
-func (s *Server) busHead(ctx context.Context, name feed.Name) (feed.Cursor, bool) {
-	if !s.Bus.Alive() {
-		return feed.Cursor{}, false
-	}
-	heads, err := s.Bus.Heads(ctx, []feed.Name{name}, 0)
-	if err != nil || heads[0].Cursor.IsZero() {
-		return feed.Cursor{}, false
-	}
-	return heads[0].Cursor, true
 }
 
 // writeConditions reads the conditions on a write. ifMatch is nil when there is none; mustBeAbsent is If-None-Match: *,

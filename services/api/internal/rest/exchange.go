@@ -22,8 +22,6 @@ type exchange struct {
 	policy policy.Namespace
 	read   bool // it reads one feed
 	write  bool
-	// stall is how long the client may take nothing of a large body.
-	stall time.Duration
 
 	// of a write
 	subject string // whose token it came with; "" for none
@@ -46,7 +44,7 @@ func (x *exchange) setParams(p params) { x.canonical, x.pinned = p.canonical, p.
 // read makes a handler of reads of one feed.
 func (s *Server) read(h func(*exchange) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		x := &exchange{c: c, read: true, stall: s.StallTimeout}
+		x := &exchange{c: c, read: true}
 		s.finish(x, func() error {
 			err := s.findFeed(x)
 			s.allowReading(x, err != nil || x.public())
@@ -66,7 +64,7 @@ func (s *Server) read(h func(*exchange) error) gin.HandlerFunc {
 // write makes a handler of writes to one feed.
 func (s *Server) write(action auth.Action, h func(*exchange) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		x := &exchange{c: c, write: true, stall: s.StallTimeout}
+		x := &exchange{c: c, write: true}
 		s.finish(x, func() error {
 			if err := s.allowWriting(x); err != nil {
 				return err
@@ -87,7 +85,7 @@ func (s *Server) write(action auth.Action, h func(*exchange) error) gin.HandlerF
 // plain makes a handler of what isn't about one feed.
 func (s *Server) plain(h func(*exchange) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		x := &exchange{c: c, stall: s.StallTimeout}
+		x := &exchange{c: c}
 		s.finish(x, func() error { return h(x) })
 	}
 }
@@ -128,62 +126,39 @@ func (x *exchange) setReadHeaders() {
 	h.Set("Surrogate-Key", tag)
 }
 
-// sendRead answers a read with 200, or with 304 when the client has just that. tag is "" for an answer that has none.
-func (x *exchange) sendRead(tag string, cursor feed.Cursor, body func() []byte) {
-	status := http.StatusOK
-	if tag != "" {
-		x.header().Set("ETag", tag)
-		if matches(x.c.Request.Header.Values("If-None-Match"), tag) {
-			status = http.StatusNotModified
-		}
-	}
-	x.header().Set("Doorbell-Cursor", cursor.String())
-	setCacheHeaders(x.header(), outcome{
-		read: true, public: x.public(), canonical: x.canonical, pinned: x.pinned, status: status,
-	}, x.policy.Cache)
-	if status == http.StatusNotModified {
-		x.c.Status(status)
-		x.c.Writer.WriteHeaderNow()
-		return
-	}
-	x.sendBody(body())
-}
-
 // send answers what no cache may hold.
-func (x *exchange) send(body []byte) {
+func (s *Server) send(x *exchange, body []byte) {
 	setCacheHeaders(x.header(), outcome{status: http.StatusOK}, x.policy.Cache)
-	x.sendBody(body)
-}
-
-func (x *exchange) sendBody(body []byte) {
 	h := x.header()
-	h.Set("Content-Type", "application/json")
+	h["Content-Type"] = contentJSON
+	h["X-Content-Type-Options"] = noSniff // values are other people's
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("X-Content-Type-Options", "nosniff") // values are other people's
-	x.c.Status(http.StatusOK)
-	if x.c.Request.Method == http.MethodHead {
-		x.c.Writer.WriteHeaderNow()
-		return
-	}
-	x.writeBody(body)
+	s.writeBody(x.c, body)
 }
 
 // bodyChunk is how much of a body, in bytes, a client has to take in each StallTimeout.
 const bodyChunk = 64 << 10
 
-// writeBody sends a body to a client that may be slow, but not stuck: who takes nothing must not hold megabytes for ever. A body of
-// one chunk is under the host's own time limit.
-func (x *exchange) writeBody(body []byte) {
-	control := http.NewResponseController(x.c.Writer)
-	for first := true; len(body) > 0; first = false {
+// writeBody sends a body, to which the headers have been set, to a client that may be slow, but not stuck: who takes nothing
+// must not hold megabytes for ever. A body of one chunk is under the host's own time limit.
+func (s *Server) writeBody(c *gin.Context, body []byte) {
+	c.Status(http.StatusOK)
+	if c.Request.Method == http.MethodHead {
+		c.Writer.WriteHeaderNow()
+		return
+	}
+	if len(body) <= bodyChunk {
+		_, _ = c.Writer.Write(body) // the client may be gone
+		return
+	}
+	control := http.NewResponseController(c.Writer)
+	for len(body) > 0 {
 		chunk := body[:min(bodyChunk, len(body))]
 		body = body[len(chunk):]
-		if !first || len(body) > 0 {
-			if err := control.SetWriteDeadline(time.Now().Add(x.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-				return
-			}
+		if err := control.SetWriteDeadline(time.Now().Add(s.StallTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return
 		}
-		if _, err := x.c.Writer.Write(chunk); err != nil {
+		if _, err := c.Writer.Write(chunk); err != nil {
 			return // the client is gone
 		}
 	}

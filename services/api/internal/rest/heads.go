@@ -54,6 +54,6 @@ func (s *Server) sendHeads(x *exchange, names []feed.Name) error {
 			heads = known
 		}
 	}
-	x.send(appendHeads(nil, names, heads))
+	s.send(x, appendHeads(nil, names, heads))
 	return nil
 }

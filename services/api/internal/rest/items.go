@@ -5,6 +5,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
 // getItem answers with one item; its tag and Doorbell-Cursor are the item's, not the feed's.
@@ -15,10 +16,22 @@ func (s *Server) getItem(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if lists := x.c.Request.Header.Values("If-None-Match"); len(lists) > 0 {
+	f := s.windows.Feed(x.name)
+	if v := f.Current(); v != nil {
+		if !v.Exists() {
+			return feed.ErrNoFeed
+		}
+		if c, live, known := v.Item(key); known && !live {
+			return feed.ErrNoItem
+		} else if known {
+			item := feed.Item{Feed: x.name, Key: key, Value: c.Value, Cursor: feed.Cursor{Epoch: v.Head.Epoch, Seq: c.Seq}}
+			return s.sendItem(x, f, v, item)
+		}
+	}
+	if lists := x.c.Request.Header["If-None-Match"]; len(lists) > 0 {
 		// The item can't have changed when nothing has since.
-		if head, ok := s.busHead(x.ctx(), x.name); ok && matches(lists, snapshotTag(head)) {
-			x.sendRead(snapshotTag(head), head, nil)
+		if head, ok := s.knownHead(x, f); ok && matches(lists, itemTag(head)) {
+			x.newAnswer(itemTag(head), head, nil).send(s, x.c, s.pollAfter(x.policy.PollAfter, f))
 			return nil
 		}
 	}
@@ -28,10 +41,27 @@ func (s *Server) getItem(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.sendRead(snapshotTag(item.Cursor), item.Cursor, func() []byte {
+	return s.sendItem(x, f, nil, item)
+}
+
+// sendItem answers with the item, rendered once where v has it.
+func (s *Server) sendItem(x *exchange, f *window.Feed, v *window.View, item feed.Item) error {
+	build := func() (window.Answer, error) {
 		const envelope = 160
-		return appendItem(make([]byte, 0, envelope+len(x.name)+len(key)+len(item.Value)), item)
-	})
+		text := appendItem(make([]byte, 0, envelope+len(x.name)+len(item.Key)+len(item.Value)), item)
+		return x.newAnswer(itemTag(item.Cursor), item.Cursor, text), nil
+	}
+	var a window.Answer
+	var err error
+	if v != nil && x.canonical {
+		a, err = f.Make(v, window.Key{Kind: uint8(itemRead), Query: item.Key}, "", build)
+	} else {
+		a, err = build()
+	}
+	if err != nil {
+		return err
+	}
+	a.(*answer).send(s, x.c, s.pollAfter(x.policy.PollAfter, f)) //nolint:forcetypeassert // build makes no other
 	return nil
 }
 

@@ -112,7 +112,7 @@ func (s *Server) orRepeat(x *exchange, err error) error {
 	x.header().Set(idempotencyReplay, "true")
 	body := repeated.Answer[prefix:]
 	if status == http.StatusOK {
-		x.send(body)
+		s.send(x, body)
 		return nil
 	}
 	x.sendKeptProblem(status, body)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
-	"github.com/doorbell-sync/doorbell/services/api/internal/atleast"
+	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 type params struct {
 	since     feed.Cursor // zero: from the beginning
 	sinceBare bool        // since.Seq is meant in the current epoch
-	atLeast   atleast.Floor
+	atLeast   window.Floor
 	limit     int // 1 to 10,000
 	canonical bool
 	pinned    bool // canonical, at_least is there, and every cursor says its epoch
@@ -67,7 +67,7 @@ func parseParams(raw string, delta bool) (params, error) {
 		if cursor.Walk() {
 			return p, badCursor("at_least", "at_least can't be a walk cursor; allowed: a feed's cursor, or a seq")
 		}
-		p.atLeast = atleast.Floor{Cursor: cursor, Bare: bare}
+		p.atLeast = window.Floor{Cursor: cursor, Bare: bare}
 		p.pinned = !bare && !p.sinceBare
 		canonical = append(canonical, "at_least="+*given.atLeast)
 	}

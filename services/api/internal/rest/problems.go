@@ -5,10 +5,11 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 	"github.com/doorbell-sync/doorbell/pkg/store"
-	"github.com/doorbell-sync/doorbell/services/api/internal/atleast"
+	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
 // Codes that more than one place needs.
@@ -69,10 +70,19 @@ func (s *Server) problem(x *exchange, err error) *problem.Problem {
 			p = p.With("key", precondition.Key)
 		}
 		return p
-	case errors.Is(err, atleast.ErrBehind), errors.Is(err, atleast.ErrFull):
+	case errors.Is(err, window.ErrBehind), errors.Is(err, window.ErrFull):
 		return retryLater("behind", "this server hasn't come up to at_least yet")
-	case errors.Is(err, atleast.ErrClosed):
+	case errors.Is(err, auth.ErrUnavailable):
+		s.Logger.Warn("tokens can't be weighed", "error", err)
+		return retryLater("unavailable", "who may do what can't be told right now")
+	case errors.Is(err, auth.ErrInvalid): // it ended while the request waited
+		return errInvalidToken
+	case errors.Is(err, window.ErrClosed):
 		return retryLater("unavailable", "this server is shutting down")
+	case errors.Is(err, store.ErrRewound):
+		s.Logger.Warn("the database has been rewound, and a worker has to look after it", "feed", x.name, "error", err)
+		return retryLater("recovering", "the database has been restored or replaced; no write is taken, nor done, until feeds that "+
+			"may lack some have new epochs")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		if x.ctx().Err() == nil {
 			s.Logger.Warn("the store is unavailable", "method", x.c.Request.Method, "feed", x.name, "error", err)

@@ -40,11 +40,11 @@ func (s *Server) routes() (http.Handler, error) {
 
 	for path, methods := range map[string]map[string]gin.HandlerFunc{
 		"/v1/feeds/:feed": {
-			http.MethodGet:    s.read(s.getSnapshot),
+			http.MethodGet:    s.readFeed(snapshotRead),
 			http.MethodDelete: s.write(auth.Drop, s.dropFeed),
 		},
 		"/v1/feeds/:feed/changes": {
-			http.MethodGet:  s.read(s.getChanges),
+			http.MethodGet:  s.readFeed(changesRead),
 			http.MethodPost: s.write(auth.Write, s.postChanges),
 		},
 		"/v1/feeds/:feed/touch": {

@@ -1,60 +1,25 @@
 // Package rest is the API's HTTP side: routes, who may do what, what caches may hold, and the bytes of every answer.
 //
-//	request ─▶ recovery ─▶ name, origin, access ─▶ parameters or body ─▶ 304 from the bus's head
-//	                                                                └─▶ store ─▶ body by hand, headers by table
+//	hot read ─▶ the feed's window ─▶ the finished answer, bytes and headers
+//	request ─▶ recovery ─▶ name, origin, access ─▶ parameters or body ─▶ 304 from the head that was signalled
+//	                                                                └─▶ window or store ─▶ body by hand, headers by table
 //
 // Everything that goes wrong is returned as an error and becomes a problem in one place (problems.go).
 package rest
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"time"
 
-	"golang.org/x/sync/singleflight"
-
-	"github.com/doorbell-sync/doorbell/pkg/auth"
-	"github.com/doorbell-sync/doorbell/pkg/bus"
-	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/origin"
-	"github.com/doorbell-sync/doorbell/pkg/policy"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/announce"
-	"github.com/doorbell-sync/doorbell/services/api/internal/atleast"
+	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
 // maxResponseBytes is about how large an answer gets: the keys and values in it.
 const maxResponseBytes = 4 << 20
-
-// Store is what the API needs of the store.
-type Store interface {
-	store.Reader
-	store.Writer
-}
-
-// Options are those of package api, which documents them. All must be set, but for Auth, the lists and OpenWrites.
-type Options struct {
-	Store          Store
-	Bus            bus.Bus
-	Policies       *policy.Set
-	Auth           auth.Authenticator
-	OpenWrites     bool
-	AllowedOrigins []string
-	TrustedProxies []string
-	Logger         *slog.Logger
-	AtLeastWait    time.Duration
-	MaxWaiting     int
-	HeadsWait      time.Duration
-	BodyTimeout    time.Duration
-	StallTimeout   time.Duration
-	ReadTimeout    time.Duration
-	WriteTimeout   time.Duration
-	PublishTimeout time.Duration
-	Limits         Limits
-}
 
 // Server answers requests. It is safe for concurrent use.
 type Server struct {
@@ -66,15 +31,16 @@ type Server struct {
 	handler http.Handler
 
 	announce *announce.Announcer
-	waiters  *atleast.Waiters
-	shared   singleflight.Group
-	ctx      context.Context // ends with Close
-	end      context.CancelFunc
+	windows  *window.Windows
+	writer   store.Writer // tells the windows
 }
 
-// New makes a Server. Close ends what it has running.
+// New makes a Server. Close ends what it has running. The error joins everything that is wrong with the options.
 func New(opts Options) (*Server, error) {
-	s := &Server{Options: opts}
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{Options: opts.withDefaults()}
 	var errs []error
 	var err error
 	if s.origins, err = origin.ParseList(opts.AllowedOrigins); err != nil {
@@ -93,12 +59,17 @@ func New(opts Options) (*Server, error) {
 	if s.handler, err = s.routes(); err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
 	}
-	s.waiters, err = atleast.New(s.Bus, s.askHead, opts.MaxWaiting, s.Logger)
+	s.announce = announce.New(s.Bus, s.PublishTimeout, s.Logger)
+	s.windows, err = window.New(window.Options{
+		Store: s.Store, Bus: s.Bus, Logger: s.Logger, Bytes: s.CacheBytes,
+		MaxWaiting: s.MaxWaiting, AtLeastWait: s.AtLeastWait, ReadTimeout: s.ReadTimeout,
+		Found: s.announce.Found,
+	})
 	if err != nil {
+		s.announce.Close()
 		return nil, err
 	}
-	s.announce = announce.New(s.Bus, opts.PublishTimeout, s.Logger)
-	s.ctx, s.end = context.WithCancel(context.Background())
+	s.writer = window.Telling(s.Store, s.windows)
 	return s, nil
 }
 
@@ -106,22 +77,13 @@ func New(opts Options) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Waiting is how many requests wait for the store to come up to their at_least.
-func (s *Server) Waiting() int { return s.waiters.Waiting() }
+func (s *Server) Waiting() int { return s.windows.Waiting() }
 
 // Close ends waiting requests with 503. Closing twice is fine.
 func (s *Server) Close() {
-	s.waiters.Close()
+	s.windows.Close()
 	s.announce.Close()
-	s.end()
 	if err := s.limits.close(); err != nil {
 		s.Logger.Debug("can't close the limits' Redis", "error", err)
 	}
-}
-
-func (s *Server) askHead(ctx context.Context, name feed.Name) (feed.Cursor, error) {
-	heads, err := s.Store.Heads(ctx, []feed.Name{name})
-	if err != nil {
-		return feed.Cursor{}, err
-	}
-	return heads[0], nil
 }

@@ -48,14 +48,14 @@ func (s *Server) append(x *exchange, w store.Write) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
 	defer cancel()
-	written, err := s.Store.Append(ctx, x.name, w)
+	written, err := s.writer.Append(ctx, x.name, w)
 	if err != nil {
 		return s.orRepeat(x, err)
 	}
 	if written.Changed() {
 		s.announce.Committed(x.ctx(), x.name, written.Cursor)
 	}
-	x.send(appendWritten(nil, written))
+	s.send(x, appendWritten(nil, written))
 	return nil
 }
 
@@ -91,11 +91,11 @@ func (s *Server) dropFeed(x *exchange) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx()), s.WriteTimeout)
 	defer cancel()
-	head, err := s.Store.Drop(ctx, x.name, ifHead, once)
+	head, err := s.writer.Drop(ctx, x.name, ifHead, once)
 	if err != nil {
 		return s.orRepeat(x, err)
 	}
 	s.announce.Committed(x.ctx(), x.name, head)
-	x.send(appendDropped(nil, store.Written{Cursor: head}))
+	s.send(x, appendDropped(nil, store.Written{Cursor: head}))
 	return nil
 }

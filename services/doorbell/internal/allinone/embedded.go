@@ -15,17 +15,19 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/devkey"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/hostfeed"
 )
 
-// Embedded makes a node on SQLite and the in-process bus, which writes this machine's figures to a feed. Without keys in the
-// configuration, which must be valid, everybody on this machine may write.
+// Embedded makes a node on SQLite and the in-process bus, which writes this machine's figures to a feed. Without keys and tokens
+// in the configuration, which must be valid, everybody on this machine may write.
 func Embedded(c config.Config, log *slog.Logger) *Node {
 	n := newNode(c, log)
-	n.openWrites = len(c.Keys) == 0
+	n.openWrites = len(c.Keys) == 0 && !c.Tokens.Enabled()
 	n.Add(lifecycle.Opened("data folder", new(*flock.Flock), n.openFolder))
 	n.Add(lifecycle.Opened("store", &n.store, n.openSQLite))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openMembus))
+	n.Add(lifecycle.Part{Name: "secret of tokens", Start: n.ensureTokenKey})
 	n.addServices()
 	n.AddRun("host figures", func(ctx context.Context) error { return hostfeed.Run(ctx, n.URL(), n.hostKey, n.log) })
 	return n
@@ -47,8 +49,18 @@ func (n *Node) openFolder(context.Context) (*flock.Flock, error) {
 	return lock, nil
 }
 
+// ensureTokenKey lets tokens for development be made on this machine, where no others are configured.
+func (n *Node) ensureTokenKey(context.Context) error {
+	if n.config.Tokens.Enabled() {
+		return nil
+	}
+	key, err := devkey.Ensure(n.config.Data)
+	n.devKeys = []config.TokenKey{key}
+	return err
+}
+
 func (n *Node) openSQLite(ctx context.Context) (store.Store, error) {
-	return gormstore.OpenSQLite(ctx, filepath.Join(n.config.Data, "doorbell.db"), gormstore.Options{})
+	return gormstore.OpenSQLite(ctx, filepath.Join(n.config.Data, "doorbell.db"), gormstore.Options{Logger: n.log})
 }
 
 func (n *Node) openMembus(context.Context) (bus.Bus, error) {

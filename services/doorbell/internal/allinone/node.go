@@ -12,8 +12,10 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/bus/membus"
 	"github.com/doorbell-sync/doorbell/pkg/config"
@@ -43,9 +45,11 @@ type Node struct {
 	store   store.Store
 	bus     bus.Bus
 	api     *api.API
+	guard   *guard.Guard
 	gateway *gateway.Gateway
 	handler http.Handler
 	hostKey string
+	devKeys []config.TokenKey
 }
 
 func newNode(c config.Config, log *slog.Logger) *Node {
@@ -59,6 +63,7 @@ func newNode(c config.Config, log *slog.Logger) *Node {
 // addServices adds what stands on the store and the bus.
 func (n *Node) addServices() {
 	n.AddRun("worker", n.work)
+	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "services", Start: n.makeServices, Stop: n.closeServices})
 	n.Add(n.server.Part(n.Fail))
 	n.Add(lifecycle.Part{Name: "connections", Stop: n.disconnect})
@@ -71,24 +76,27 @@ func (n *Node) work(ctx context.Context) error {
 	return worker.New(worker.Options{Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Logger: n.log}).Run(ctx)
 }
 
-func (n *Node) makeServices(context.Context) error {
+// openGuard lets in the node's own keys, too.
+func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 	n.hostKey = rand.Text()
-	keys, err := auth.NewKeys(append(n.config.Keys, auth.Key{
-		Name: "host", Secret: n.hostKey, Write: []string{hostfeed.Feed},
-	}))
-	if err != nil {
-		return err
-	}
+	c := n.config
+	c.Keys = append(slices.Clone(c.Keys), auth.Key{Name: "host", Secret: n.hostKey, Write: []string{hostfeed.Feed}})
+	c.Tokens.Keys = append(slices.Clone(c.Tokens.Keys), n.devKeys...)
+	return guard.Open(c, n.bus, n.log, n.telemetry.Registerer())
+}
+
+func (n *Node) makeServices(context.Context) error {
+	var err error
 	n.gateway, err = gateway.New(gateway.Options{
-		Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	if err != nil {
 		return err
 	}
 	n.api, err = api.New(api.Options{
-		Limits: n.limits(),
-		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: keys, Logger: n.log,
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Limits:         n.limits(),
 		OpenWrites:     n.openWrites,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})

@@ -25,7 +25,8 @@ func New() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDev(), newPut(), newDelete(), newTouch(), newGet(), newWatch(), newHost(), newConfig(), newMigrate())
+	root.AddCommand(newDev(), newPut(), newDelete(), newTouch(), newGet(), newWatch(), newHost())
+	root.AddCommand(newToken(), newConfig(), newMigrate(), newBench())
 	root.AddCommand(newServices()...)
 	checkArgs(root)
 	return root

@@ -2,6 +2,7 @@ package session
 
 import (
 	"sync"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
@@ -22,8 +23,9 @@ type (
 		id    []byte
 		feeds []feed.Name
 	}
-	pong    struct{ id, n []byte }
-	refused struct {
+	expiring struct{ at time.Time }
+	pong     struct{ id, n []byte }
+	refused  struct {
 		id  []byte
 		err *wire.Error
 	}
@@ -67,6 +69,8 @@ func appendAnswer(to wire.Encoding, b []byte, ev *hub.Event) []byte {
 		return to.AppendUnsubscribed(b, a.id, a.feeds)
 	case denied:
 		return to.AppendDenied(b, a.id, a.feeds)
+	case expiring:
+		return to.AppendExpiring(b, max(0, time.Until(a.at).Milliseconds()))
 	case pong:
 		return to.AppendPong(b, a.id, a.n)
 	case refused:

@@ -29,6 +29,8 @@ type Options struct {
 	Hub      *hub.Hub
 	Policies *policy.Set
 	Auth     auth.Authenticator // nil: no token is valid
+	Revoker  auth.Revoker       // nil: no token is taken back
+	Registry *Registry          // nil: nobody asks for subjects
 	Logger   *slog.Logger
 	// PingMillis is how often the transport pings, as it is told to the client.
 	PingMillis int64
@@ -70,9 +72,8 @@ type Session struct {
 	carrier Carrier
 
 	// Owned by whoever receives.
-	token     string          // that came with the handshake; gone after Open
-	principal *auth.Principal // nil: nobody
-	malformed int32           // messages in a row
+	token     string // that came with the handshake; gone after Open
+	malformed int32  // messages in a row
 
 	// Owned by whoever sends.
 	greeted bool
@@ -80,6 +81,10 @@ type Session struct {
 	// opened is set once there is anything to say: nothing comes before hello, and no hello before the token is known to be
 	// good.
 	opened atomic.Bool
+
+	identity atomic.Pointer[identity]   // nil: nobody; whoever receives sets it
+	verdict  atomic.Pointer[wire.Close] // why somebody has ended it
+	place    place                      // guarded by Registry.mu
 }
 
 // New makes a session whose messages go to out. token is the one that came with the handshake, "" for none.
@@ -103,14 +108,26 @@ func (s *Session) Open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.principal = principal
+		if err := s.adopt(principal); err != nil {
+			return err
+		}
 	}
 	s.opened.Store(true)
 	return nil
 }
 
 // Close frees whatever the session holds, and Receive where it waits. Closing twice is fine.
-func (s *Session) Close() { s.client.Close() }
+func (s *Session) Close() {
+	s.client.Close()
+	if s.opt.Registry == nil {
+		return
+	}
+	subject := ""
+	if p := s.Principal(); p != nil {
+		subject = p.Subject
+	}
+	s.opt.Registry.leave(s, subject)
+}
 
 // Receive carries out one message. It waits while the client has not taken in enough of its answers, so that a client
 // who never reads is not read from; it does not wait for the bus. A [*wire.Close] says that the session ends here.
@@ -157,7 +174,7 @@ func (s *Session) refuse(id []byte, e *wire.Error) { s.client.Answer(refused{id,
 func (s *Session) subscribe(cmd wire.Command) {
 	allowed, denied := cmd.Feeds[:0], []feed.Name(nil)
 	for _, name := range cmd.Feeds {
-		if s.mayRead(s.principal, name) {
+		if s.mayRead(s.Principal(), name) {
 			allowed = append(allowed, name)
 		} else {
 			denied = append(denied, name)

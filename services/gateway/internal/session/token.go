@@ -21,16 +21,15 @@ const (
 // authenticate tells whose token it is. The error is a [*wire.Close] for a token that is not valid; others mean that
 // nobody can tell right now.
 func (s *Session) authenticate(ctx context.Context, token string) (*auth.Principal, error) {
-	invalid := &wire.Close{Code: wire.CloseToken, Reason: auth.ErrInvalid.Error()}
 	if s.opt.Auth == nil {
-		return nil, invalid
+		return nil, invalidToken()
 	}
 	ctx, cancel := context.WithTimeout(ctx, authTimeout)
 	defer cancel()
 	principal, err := s.opt.Auth.Authenticate(ctx, token)
 	switch {
 	case errors.Is(err, auth.ErrInvalid):
-		return nil, invalid
+		return nil, invalidToken()
 	case err != nil:
 		s.opt.Logger.Error("a token can't be weighed", "session", s.id.String(), "err", err)
 		return nil, err
@@ -48,11 +47,13 @@ func (s *Session) auth(ctx context.Context, cmd wire.Command) error {
 		s.refuse(cmd.ID, wire.Errorf(wire.Unavailable, "the token can't be weighed right now; the one before still holds"))
 		return nil
 	}
-	if s.principal != nil && s.principal.Subject != principal.Subject {
+	if before := s.Principal(); before != nil && before.Subject != principal.Subject {
 		s.refuse(cmd.ID, wire.Errorf(wire.Forbidden, "the token is another subject's; allowed: one of the subject that the connection began with"))
 		return nil
 	}
-	s.principal = principal
+	if err := s.adopt(principal); err != nil {
+		return err
+	}
 
 	var lost []feed.Name
 	for _, name := range s.client.Feeds() {
@@ -72,7 +73,3 @@ func (s *Session) auth(ctx context.Context, cmd wire.Command) error {
 	}
 	return nil
 }
-
-// Alarm is called when the time that was asked of the carrier has come. A [*wire.Close] says that the session ends here. No
-// token has an end yet.
-func (s *Session) Alarm() error { return nil }

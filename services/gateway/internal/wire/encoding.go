@@ -18,6 +18,7 @@ type Encoding interface {
 	AppendDenied(b, id []byte, denied []feed.Name) []byte
 	AppendChanged(b []byte, heads []hub.FeedHead) []byte
 	AppendDegraded(b []byte, degraded bool) []byte
+	AppendExpiring(b []byte, inMillis int64) []byte
 	AppendPong(b, id, n []byte) []byte
 	AppendError(b, id []byte, e *Error) []byte
 }
@@ -53,6 +54,8 @@ func (textJSON) AppendDenied(b, id []byte, denied []feed.Name) []byte {
 func (textJSON) AppendChanged(b []byte, heads []hub.FeedHead) []byte { return AppendChanged(b, heads) }
 
 func (textJSON) AppendDegraded(b []byte, degraded bool) []byte { return AppendDegraded(b, degraded) }
+
+func (textJSON) AppendExpiring(b []byte, inMillis int64) []byte { return AppendExpiring(b, inMillis) }
 
 func (textJSON) AppendPong(b, id, n []byte) []byte { return AppendPong(b, id, n) }
 

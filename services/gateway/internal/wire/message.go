@@ -63,6 +63,13 @@ func AppendDegraded(b []byte, degraded bool) []byte {
 	return append(b, '}')
 }
 
+// AppendExpiring says that the token ends so many ms from now.
+func AppendExpiring(b []byte, inMillis int64) []byte {
+	b = append(b, `{"expiring":{"in_ms":`...)
+	b = strconv.AppendInt(b, inMillis, 10)
+	return append(b, "}}"...)
+}
+
 // AppendPong answers a ping with its number.
 func AppendPong(b, id, n []byte) []byte {
 	b = appendID(b, id)

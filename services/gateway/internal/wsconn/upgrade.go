@@ -99,7 +99,12 @@ func (s *socket) Write(p []byte) (int, error) {
 	return s.out.Write(p)
 }
 
-func (s *socket) Read(p []byte) (int, error)         { return s.conn.Read(p) }
+// Read waits with as little stack as can be: an idle connection's reader is in here.
+func (s *socket) Read(p []byte) (int, error) {
+	s.out.WaitReadable()
+	return s.conn.Read(p)
+}
+
 func (s *socket) Close() error                       { return s.conn.Close() }
 func (s *socket) LocalAddr() net.Addr                { return s.conn.LocalAddr() }
 func (s *socket) RemoteAddr() net.Addr               { return s.conn.RemoteAddr() }

@@ -1,4 +1,4 @@
-package atleast
+package window
 
 import (
 	"strconv"
@@ -11,6 +11,14 @@ type Floor struct {
 	Cursor feed.Cursor // never a walk cursor
 	// Bare: Cursor.Seq is meant in whatever epoch the feed is in; Cursor.Epoch is 0.
 	Bare bool
+}
+
+// Beyond is the floor that only heads newer than c meet; for the zero Cursor, any head of a feed that exists.
+func Beyond(c feed.Cursor) Floor {
+	if c.IsZero() {
+		return Floor{Cursor: feed.Cursor{Epoch: 1}}
+	}
+	return Floor{Cursor: feed.Cursor{Epoch: c.Epoch, Seq: c.Seq + 1}}
 }
 
 // IsZero tells whether there is no floor.

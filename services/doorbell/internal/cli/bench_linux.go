@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/doorbell-sync/doorbell/pkg/command"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/crowd"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/fleet"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/report"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/signals"
+)
+
+func newBench() *cobra.Command {
+	group := &cobra.Command{
+		Use: "bench", Short: "Measure Doorbell on this machine, at full size", Args: cobra.NoArgs,
+		Long: "Starts servers of its own (this binary, Postgres, Redis, nginx) on loopback, and measures them from outside.\n" +
+			"See docs/benchmarks.md.",
+	}
+	group.AddCommand(newBenchSignals(), &cobra.Command{
+		Use: fleet.Command, Short: "Be the clients of a bench", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return crowd.Run(cmd.InOrStdin(), cmd.OutOrStdout()) },
+	})
+	return group
+}
+
+func newBenchSignals() *cobra.Command {
+	o := signals.Defaults()
+	var file string
+	cmd := &cobra.Command{
+		Use: "signals", Short: "Measure the gateway, and nchan with the same work beside it", Args: cobra.NoArgs,
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&o.Only, "only", nil, "the scenarios to run; all are:\n"+wrapped(signals.Names()))
+	flags.StringSliceVar(&o.Against, "against", o.Against, "what to measure")
+	flags.IntVar(&o.Conns, "conns", o.Conns, "connections per gateway process; the figures of some scenarios are a part of it")
+	flags.IntSliceVar(&o.Workers, "nchan-workers", o.Workers, "the numbers of nginx processes to measure nchan with")
+	flags.DurationVar(&o.Settle, "settle", o.Settle, "how long memory settles before it is read")
+	flags.DurationVar(&o.Churn, "churn-for", o.Churn, "how long connections come and go")
+	flags.StringVar(&file, "json", "", "a file for the report as JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := o.Validate(); err != nil {
+			return command.Usage(err)
+		}
+		r := signals.Heading(o)
+		r.Heading(cmd.OutOrStdout())
+		return saved(r, file, signals.Run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), r, o))
+	}
+	return cmd
+}
+
+// saved writes the report to a file, if one is named, whatever came of the run.
+func saved(r *report.Report, file string, err error) error {
+	if file == "" {
+		return err
+	}
+	return errors.Join(err, r.Save(file))
+}
+
+// wrapped lists names for a flag's help, a few to a line.
+func wrapped(names []string) string {
+	text := ""
+	for i, name := range names {
+		switch {
+		case i == 0:
+		case i%5 == 0:
+			text += ",\n"
+		default:
+			text += ", "
+		}
+		text += name
+	}
+	return fmt.Sprintf("%s\n", text)
+}

@@ -1,0 +1,90 @@
+package session
+
+import (
+	"sync"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
+)
+
+// Registry knows the sessions of each subject, nobody's left out. It is safe for concurrent use; its lock is a leaf.
+type Registry struct {
+	mu    sync.Mutex
+	first map[string]*Session // of each subject's list
+}
+
+// NewRegistry makes one without sessions.
+func NewRegistry() *Registry { return &Registry{first: make(map[string]*Session)} }
+
+// place is a session's in its subject's list. Guarded by Registry.mu.
+type place struct {
+	prev, next *Session
+	in, left   bool
+}
+
+// enter puts the session to those of the subject, once, unless it has left already.
+func (r *Registry) enter(s *Session, subject string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.place.in || s.place.left {
+		return
+	}
+	s.place.in = true
+	if s.place.next = r.first[subject]; s.place.next != nil {
+		s.place.next.place.prev = s
+	}
+	r.first[subject] = s
+}
+
+// leave takes it out, for good.
+func (r *Registry) leave(s *Session, subject string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &s.place
+	if p.in {
+		if p.next != nil {
+			p.next.place.prev = p.prev
+		}
+		switch {
+		case p.prev != nil:
+			p.prev.place.next = p.next
+		case p.next != nil:
+			r.first[subject] = p.next
+		default:
+			delete(r.first, subject)
+		}
+	}
+	*p = place{left: true}
+}
+
+// Of lists a subject's sessions.
+func (r *Registry) Of(subject string) []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*Session
+	for s := r.first[subject]; s != nil; s = s.place.next {
+		all = append(all, s)
+	}
+	return all
+}
+
+// Revoked lists the sessions whose tokens have been taken back.
+func (r *Registry) Revoked(by auth.Revoker) []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*Session
+	for _, s := range r.first {
+		for ; s != nil; s = s.place.next {
+			if by.Revoked(s.Principal()) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// Len is how many subjects have sessions.
+func (r *Registry) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.first)
+}
