@@ -82,7 +82,7 @@ func Load(path string, environ []string) (Config, error) {
 	}
 	err := env.ParseWithOptions(&c, env.Options{Prefix: EnvPrefix, Environment: env.ToMap(environ)})
 	if err != nil {
-		return Config{}, fmt.Errorf("environment: %w", err)
+		return Config{}, plainEnv(err)
 	}
 	return c, nil
 }

@@ -49,6 +49,9 @@ func (a *API) Handler() http.Handler { return a.server.Handler() }
 // Waiting is how many reads wait for the store to come up to their at_least.
 func (a *API) Waiting() int { return a.server.Waiting() }
 
+// Cached is how many feeds are held in memory, and about how many bytes they take.
+func (a *API) Cached() (feeds, bytes int) { return a.server.Cached() }
+
 // Close answers waiting reads with 503 and ends what runs behind the scenes. Requests may still come; those that would
 // have to wait get 503. It neither waits for requests (that is the host's) nor closes the store or the bus. Closing
 // twice is fine.

@@ -90,6 +90,7 @@ func New(opt Options) (*Gateway, error) {
 		wire.Encoding
 	}{
 		{wsconn.Subprotocol{Name: "doorbell.v1.json"}, wire.JSON},
+		{wsconn.Subprotocol{Name: "doorbell.v1.proto", Binary: true}, wire.Proto},
 	} {
 		g.sockets.Subprotocols = append(g.sockets.Subprotocols, spoken.Subprotocol)
 		g.kinds = append(g.kinds, &session.Kind{Encoding: spoken.Encoding, Form: &frames{spoken.Encoding, spoken.Opcode()}})

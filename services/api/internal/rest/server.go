@@ -79,6 +79,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Waiting is how many requests wait for the store to come up to their at_least.
 func (s *Server) Waiting() int { return s.windows.Waiting() }
 
+// Cached is how many feeds are held in memory, and about how many bytes they take.
+func (s *Server) Cached() (feeds, bytes int) { return s.windows.Feeds(), s.windows.Bytes() }
+
 // Close ends waiting requests with 503. Closing twice is fine.
 func (s *Server) Close() {
 	s.windows.Close()

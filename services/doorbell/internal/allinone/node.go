@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/doorbell-sync/doorbell/pkg/admin"
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
@@ -38,6 +39,7 @@ type Node struct {
 	server    *httphost.Server
 	telemetry *telemetry.Telemetry
 	drain     httphost.Drain
+	admin     admin.Desk
 	// openWrites: everybody on this machine may write without a key.
 	openWrites bool
 
@@ -65,6 +67,8 @@ func (n *Node) addServices() {
 	n.AddRun("worker", n.work)
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "services", Start: n.makeServices, Stop: n.closeServices})
+	n.Add(n.admin.Part(func() bus.Bus { return n.bus }, func() *guard.Guard { return n.guard },
+		func() admin.Gateway { return n.gateway }, n.log))
 	n.Add(n.server.Part(n.Fail))
 	n.Add(lifecycle.Part{Name: "connections", Stop: n.disconnect})
 }

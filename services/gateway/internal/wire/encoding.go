@@ -19,6 +19,7 @@ type Encoding interface {
 	AppendChanged(b []byte, heads []hub.FeedHead) []byte
 	AppendDegraded(b []byte, degraded bool) []byte
 	AppendExpiring(b []byte, inMillis int64) []byte
+	AppendGoaway(b []byte, reason string, inMillis int64) []byte
 	AppendPong(b, id, n []byte) []byte
 	AppendError(b, id []byte, e *Error) []byte
 }
@@ -56,6 +57,10 @@ func (textJSON) AppendChanged(b []byte, heads []hub.FeedHead) []byte { return Ap
 func (textJSON) AppendDegraded(b []byte, degraded bool) []byte { return AppendDegraded(b, degraded) }
 
 func (textJSON) AppendExpiring(b []byte, inMillis int64) []byte { return AppendExpiring(b, inMillis) }
+
+func (textJSON) AppendGoaway(b []byte, reason string, inMillis int64) []byte {
+	return AppendGoaway(b, reason, inMillis)
+}
 
 func (textJSON) AppendPong(b, id, n []byte) []byte { return AppendPong(b, id, n) }
 

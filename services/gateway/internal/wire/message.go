@@ -70,6 +70,15 @@ func AppendExpiring(b []byte, inMillis int64) []byte {
 	return append(b, "}}"...)
 }
 
+// AppendGoaway asks the client to connect again at a random moment within so many ms; the reason is one word.
+func AppendGoaway(b []byte, reason string, inMillis int64) []byte {
+	b = append(b, `{"goaway":{"reason":`...)
+	b = appendString(b, reason)
+	b = append(b, `,"in_ms":`...)
+	b = strconv.AppendInt(b, inMillis, 10)
+	return append(b, "}}"...)
+}
+
 // AppendPong answers a ping with its number.
 func AppendPong(b, id, n []byte) []byte {
 	b = appendID(b, id)

@@ -22,6 +22,8 @@ func TestMessages(t *testing.T) {
 		string(wire.AppendDenied(nil, id, []feed.Name{"a", "b"})):                    `{"id":"x","denied":{"a":"forbidden","b":"forbidden"}}`,
 		string(wire.AppendChanged(nil, heads[:1])):                                   `{"changed":{"a:1":"` + head.String() + `"}}`,
 		string(wire.AppendDegraded(nil, true)):                                       `{"degraded":true}`,
+		string(wire.AppendGoaway(nil, "drain", 5000)):                                `{"goaway":{"reason":"drain","in_ms":5000}}`,
+		string(wire.AppendExpiring(nil, 60000)):                                      `{"expiring":{"in_ms":60000}}`,
 		string(wire.AppendPong(nil, id, []byte("1e3"))):                              `{"id":"x","pong":1e3}`,
 		string(wire.AppendError(nil, nil, wire.Errorf("c", "say \"%s\"\n", "\xff"))): `{"error":{"code":"c","detail":"say \"` + "\uFFFD" + `\"\n"}}`,
 	} {

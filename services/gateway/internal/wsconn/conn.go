@@ -46,8 +46,8 @@ type Options struct {
 	Wheel   *wheel.Wheel
 	Shards  *shard.Pool
 	Outlet  outlet.Options
-	// Subprotocols are those that are spoken, the preferred ones first; the first is also spoken when none that is known was
-	// offered.
+	// Subprotocols are those that are spoken. Of those that are offered the first that is known is; when there is none, the
+	// first of these.
 	Subprotocols []Subprotocol
 	// Ended is called once nothing of the connection is left, with why. It must not block.
 	Ended func(*Conn, wire.Close)
