@@ -106,7 +106,7 @@ func limits(c config.Config) api.Limits {
 func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case n.admin.Serves(w, r):
-	case strings.HasPrefix(path, "/v1/"):
+	case strings.HasPrefix(path, "/v1/"), path == "/docs":
 		n.api.Handler().ServeHTTP(w, r)
 	case path == "/healthz":
 		httphost.Alive(w, r)
