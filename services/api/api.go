@@ -52,7 +52,14 @@ func (a *API) Waiting() int { return a.server.Waiting() }
 // Cached is how many feeds are held in memory, and about how many bytes they take.
 func (a *API) Cached() (feeds, bytes int) { return a.server.Cached() }
 
-// Close answers waiting reads with 503 and ends what runs behind the scenes. Requests may still come; those that would
+// Polling is how many long polls wait for news.
+func (a *API) Polling() int { return a.server.Polling() }
+
+// Drain has long polls answered at once from now on, telling clients to come back at once on another connection; those that
+// wait already go on, until Close.
+func (a *API) Drain() { a.server.Drain() }
+
+// Close answers waiting reads with 503, long polls with what there is, and ends what runs behind the scenes. Requests may still come; those that would
 // have to wait get 503. It neither waits for requests (that is the host's) nor closes the store or the bus. Closing
 // twice is fine.
 func (a *API) Close() { a.server.Close() }

@@ -135,7 +135,11 @@ func (h *harness) send(req *http.Request) answer {
 	h.Helper()
 	rec := httptest.NewRecorder()
 	h.api.Handler().ServeHTTP(rec, req)
-	return answer{rec.Result(), rec.Body.String()}
+	a := answer{rec.Result(), rec.Body.String()}
+	if err := conforms(req, a.Response, a.body); err != nil {
+		h.Errorf("the answer isn't as openapi.yaml says: %v", err)
+	}
+	return a
 }
 
 func (h *harness) get(target string, headers ...header) answer {

@@ -87,8 +87,8 @@ func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 func (n *Node) makeAPI(context.Context) error {
 	var err error
 	n.api, err = api.New(api.Options{
-		Limits: limits(n.config),
-		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Limits:         limits(n.config),
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err
@@ -106,7 +106,7 @@ func limits(c config.Config) api.Limits {
 func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case n.admin.Serves(w, r):
-	case strings.HasPrefix(path, "/v1/"):
+	case strings.HasPrefix(path, "/v1/"), path == "/docs":
 		n.api.Handler().ServeHTTP(w, r)
 	case path == "/healthz":
 		httphost.Alive(w, r)

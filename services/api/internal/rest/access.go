@@ -20,20 +20,27 @@ func (s *Server) mayDo(x *exchange, action auth.Action) error {
 		return err
 	}
 	x.subject = principal.Subject
-	switch s.weigh(x, principal, action, x.name)[0] {
-	case auth.Allowed:
-		return nil
-	case auth.Unknown:
-		return fmt.Errorf("the authorization callback doesn't answer: %w", auth.ErrUnavailable)
-	}
-	return problem.New(http.StatusForbidden, codeForbidden,
-		fmt.Sprintf("this token does not have the %s scope for the feed %s", action, x.name))
+	return refusal(s.weigh(x, principal, action, x.name)[0], action, x.name)
 }
 
 // weigh tells what the principal may do with each of the feeds. It waits for the authorization callback where that is needed.
 func (s *Server) weigh(x *exchange, p *auth.Principal, a auth.Action, names ...feed.Name) []auth.Verdict {
 	more, _ := s.Auth.(auth.Authorizer)
 	return auth.Weigh(x.ctx(), more, p, a, names, s.Policies.Authorize)
+}
+
+var errUndecided = fmt.Errorf("the authorization callback doesn't answer: %w", auth.ErrUnavailable)
+
+// refusal is what a verdict means to whoever asked; nil: go on.
+func refusal(v auth.Verdict, action auth.Action, name feed.Name) error {
+	switch v {
+	case auth.Allowed:
+		return nil
+	case auth.Unknown:
+		return errUndecided
+	}
+	return problem.New(http.StatusForbidden, codeForbidden,
+		fmt.Sprintf("this token does not have the %s scope for the feed %s", action, name))
 }
 
 // principal is who sent the request.
@@ -123,7 +130,7 @@ func (s *Server) mayReadAll(x *exchange, private []feed.Name) error {
 			"this token does not have the read scope for the feeds named").With("feeds", denied)
 	}
 	if unknown {
-		return fmt.Errorf("the authorization callback doesn't answer: %w", auth.ErrUnavailable)
+		return errUndecided
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
+	"github.com/doorbell-sync/doorbell/services/api/internal/openapi"
 	"github.com/doorbell-sync/doorbell/services/api/internal/ratelimit"
 )
 
@@ -103,7 +104,7 @@ func classOf(path, method string) ratelimit.Class {
 
 // limited has h do what the client has budget for. A route that has no limit costs nothing.
 func (s *Server) limited(path, method string, h gin.HandlerFunc) gin.HandlerFunc {
-	if s.limits == nil {
+	if s.limits == nil || path == openapi.PagePath || path == "/v1/openapi.yaml" {
 		return h
 	}
 	class := classOf(path, method)

@@ -8,7 +8,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
-	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
@@ -67,11 +66,10 @@ func (s *Server) readCold(x *exchange, k kind) error {
 	}
 	x.setParams(p)
 	f := s.windows.Feed(x.name)
-	if s.unchanged(x, f, p, k) {
+	if !p.polled && s.unchanged(x, f, p, k) {
 		return nil
 	}
-	q := store.Query{Since: p.since, BareSeq: p.sinceBare, Limit: p.limit, MaxBytes: maxResponseBytes}
-	r, err := f.Read(x.ctx(), q, p.atLeast)
+	r, err := s.readOrWait(x, f, p)
 	if err != nil {
 		if reset, ok := errors.AsType[*feed.ResetError](err); ok {
 			s.announce.Found(x.name, reset.Head)
@@ -82,7 +80,11 @@ func (s *Server) readCold(x *exchange, k kind) error {
 	if err != nil {
 		return err
 	}
-	a.send(s, x.c, s.pollAfter(x.policy.PollAfter, f))
+	after := s.pollAfter(x.policy.PollAfter, f)
+	if p.polled && s.sendAway(x) {
+		after = pollHeaders[0]
+	}
+	a.send(s, x.c, after)
 	return nil
 }
 

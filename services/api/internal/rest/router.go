@@ -10,6 +10,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
+	"github.com/doorbell-sync/doorbell/services/api/internal/openapi"
 )
 
 // releaseMode keeps gin from printing routes; it is a global of gin's.
@@ -55,9 +56,18 @@ func (s *Server) routes() (http.Handler, error) {
 			http.MethodPut:    s.write(auth.Write, s.putItem),
 			http.MethodDelete: s.write(auth.Write, s.deleteItem),
 		},
+		"/v1/poll": {
+			http.MethodPost: s.plain(s.postPoll),
+		},
 		"/v1/heads": {
 			http.MethodGet:  s.plain(s.getHeads),
 			http.MethodPost: s.plain(s.postHeads),
+		},
+		"/v1/openapi.yaml": {
+			http.MethodGet: gin.WrapF(openapi.ServeYAML),
+		},
+		openapi.PagePath: {
+			http.MethodGet: gin.WrapF(openapi.ServePage),
 		},
 	} {
 		var allowed []string

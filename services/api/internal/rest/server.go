@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/store"
@@ -33,6 +34,7 @@ type Server struct {
 	announce *announce.Announcer
 	windows  *window.Windows
 	writer   store.Writer // tells the windows
+	draining atomic.Bool
 }
 
 // New makes a Server. Close ends what it has running. The error joins everything that is wrong with the options.
@@ -82,8 +84,9 @@ func (s *Server) Waiting() int { return s.windows.Waiting() }
 // Cached is how many feeds are held in memory, and about how many bytes they take.
 func (s *Server) Cached() (feeds, bytes int) { return s.windows.Feeds(), s.windows.Bytes() }
 
-// Close ends waiting requests with 503. Closing twice is fine.
+// Close ends waiting requests: those for their floor with 503, long polls with what there is. Closing twice is fine.
 func (s *Server) Close() {
+	s.Drain()
 	s.windows.Close()
 	s.announce.Close()
 	if err := s.limits.close(); err != nil {

@@ -99,8 +99,8 @@ func (n *Node) makeServices(context.Context) error {
 		return err
 	}
 	n.api, err = api.New(api.Options{
-		Limits: n.limits(),
-		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Limits:         n.limits(),
 		OpenWrites:     n.openWrites,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})

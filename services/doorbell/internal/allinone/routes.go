@@ -19,7 +19,7 @@ func (n *Node) routes() http.Handler {
 		case path == "/v1/signals":
 			signals.ServeHTTP(w, r)
 		case n.admin.Serves(w, r):
-		case strings.HasPrefix(path, "/v1/"):
+		case strings.HasPrefix(path, "/v1/"), path == "/docs":
 			api.ServeHTTP(w, r)
 		case path == "/healthz":
 			httphost.Alive(w, r)
