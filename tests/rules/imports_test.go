@@ -51,7 +51,9 @@ var rules = []rule{
 	{
 		reason: "proto and migrations are leaves, so that anything may use them",
 		binds:  in("proto", "migrations"),
-		breaks: func(path, local, _ string) bool { return local != "" && !(below(path, "proto") && below(local, "proto")) },
+		breaks: func(path, local, _ string) bool {
+			return local != "" && !(below(path, "proto") && below(local, "proto"))
+		},
 	},
 	{
 		reason: "a contract knows the domain and other contracts, and no implementation",
