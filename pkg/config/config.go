@@ -51,6 +51,8 @@ type Config struct {
 	Keys []auth.Key `yaml:"keys"`
 	// Tokens says which signed tokens are good.
 	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
+	// Limits are how much one client may ask of the API.
+	Limits Limits `yaml:"limits" envPrefix:"LIMITS_"`
 	// Default is the policy of namespaces that are not named, and what those that are begin with.
 	Default policy.Namespace `yaml:"default"`
 	// Namespaces are policies by namespace; what one doesn't say is as in Default.
@@ -64,6 +66,7 @@ func Defaults() Config {
 		Data:      "doorbell-data",
 		DrainWait: 3 * time.Second,
 		Tokens:    defaultTokens(),
+		Limits:    defaultLimits(),
 		Default:   policy.Default(),
 	}
 }
@@ -79,7 +82,7 @@ func Load(path string, environ []string) (Config, error) {
 	}
 	err := env.ParseWithOptions(&c, env.Options{Prefix: EnvPrefix, Environment: env.ToMap(environ)})
 	if err != nil {
-		return Config{}, fmt.Errorf("environment: %w", err)
+		return Config{}, plainEnv(err)
 	}
 	return c, nil
 }
@@ -120,6 +123,7 @@ func (c *Config) Validate() error {
 		bad(`internal_listen is %q; allowed: "" for none, or "host:port", such as "127.0.0.1:9090"`, c.InternalListen)
 	}
 	errs = append(errs, c.TLS.validate())
+	errs = append(errs, c.Limits.validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}

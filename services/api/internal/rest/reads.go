@@ -107,12 +107,12 @@ func (s *Server) answer(x *exchange, f *window.Feed, r window.Reading, p params,
 		return a.(*answer), err //nolint:forcetypeassert // it is made above
 	}
 	// The same for all spellings of one query, but for those that caches treat differently.
-	key := p.key(r.Delta.Since)
-	also := ""
+	key := window.Key{Kind: uint8(k), Query: p.key(r.Delta.Since)}
+	var also []window.Key
 	if p.canonical {
-		also = x.c.Request.URL.RawQuery
+		also = append(also, window.Key{Kind: uint8(k), Query: x.c.Request.URL.RawQuery})
 	}
-	a, err := f.Make(r.View, window.Key{Kind: uint8(k), Query: key}, also, build)
+	a, err := f.Make(r.View, key, build, also...)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (s *Server) unchanged(x *exchange, f *window.Feed, p params, k kind) bool {
 	}
 	a := x.newAnswer(tag, head, nil)
 	if v := f.Current(); v != nil && v.Head == head && p.canonical {
-		if kept, err := f.Make(v, window.Key{Kind: uint8(k), Query: x.c.Request.URL.RawQuery}, "",
+		if kept, err := f.Make(v, window.Key{Kind: uint8(k), Query: x.c.Request.URL.RawQuery},
 			func() (window.Answer, error) { return a, nil }); err == nil {
 			a = kept.(*answer) //nolint:forcetypeassert // nothing else is kept
 		}

@@ -82,13 +82,15 @@ func (f *Feed) Heard(h bus.Head) (head feed.Cursor, ok bool) {
 // doubtfulLocked tells whether something has happened that only the store can tell about.
 func (f *Feed) doubtfulLocked() bool { return f.doubted > 0 && f.seen <= f.doubted }
 
-// Make builds the answer to k at v, once however many ask at once, and keeps it where there is room. also is a further
-// key to find it by ("": none).
-func (f *Feed) Make(v *View, k Key, also string, build func() (Answer, error)) (Answer, error) {
+// Make builds the answer to k at v, once however many ask at once, and keeps it where there is room, under the other keys
+// as well.
+func (f *Feed) Make(v *View, k Key, build func() (Answer, error), also ...Key) (Answer, error) {
 	before := v.answers.weight.Load()
 	a, err := v.make(k, f.w.keep, build)
-	if err == nil && also != "" {
-		v.alias(Key{Kind: k.Kind, Query: also}, a, f.w.keep)
+	if err == nil {
+		for _, other := range also {
+			v.alias(other, a, f.w.keep)
+		}
 	}
 	if v.answers.weight.Load() != before {
 		f.w.reweigh(f)

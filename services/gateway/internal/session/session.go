@@ -82,9 +82,8 @@ type Session struct {
 	// good.
 	opened atomic.Bool
 
-	identity atomic.Pointer[identity]   // nil: nobody; whoever receives sets it
-	verdict  atomic.Pointer[wire.Close] // why somebody has ended it
-	place    place                      // guarded by Registry.mu
+	ends  ends
+	place place // guarded by Registry.mu
 }
 
 // New makes a session whose messages go to out. token is the one that came with the handshake, "" for none.
