@@ -55,6 +55,8 @@ type conn interface {
 	Abort()
 	// Place is its index in Gateway.conns, guarded by Gateway.mu.
 	Place() *int32
+	// Dialogue is the connection's [*session.Session]; nil before it begins and once it ends.
+	Dialogue() any
 }
 
 // New makes a gateway that listens to the bus. Close ends it; the bus stays the caller's.

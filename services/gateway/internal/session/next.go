@@ -13,7 +13,7 @@ import (
 type (
 	subscribed struct {
 		id     []byte
-		denied []feed.Name
+		denied []wire.Denial
 	}
 	unsubscribed struct {
 		id    []byte

@@ -25,7 +25,7 @@ type Dialogue interface {
 	// Open is called before anything is told.
 	Open(ctx context.Context) error
 	// Follow has the heads of the feeds told, and what becomes of them.
-	Follow(feeds []feed.Name)
+	Follow(ctx context.Context, feeds []feed.Name)
 	// Next appends the next event, or nothing if there is none; Wake tells when to ask again.
 	Next(b []byte) []byte
 	// Alarm is called when the time given to [Conn.AlarmAt] has come.
@@ -135,7 +135,7 @@ func (c *Conn) begin(feeds []feed.Name) {
 			c.refused(err)
 			return
 		}
-		c.dialogue.Follow(feeds)
+		c.dialogue.Follow(ctx, feeds)
 		c.mu.Lock()
 		c.opened = true
 		c.due.comment = c.nextComment()

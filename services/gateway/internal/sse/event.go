@@ -38,7 +38,7 @@ func (events) AppendHello(b []byte, session string, pingMillis int64) []byte {
 	return event(b, "hello", func(b []byte) []byte { return wire.AppendHello(b, session, pingMillis) })
 }
 
-func (events) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte {
+func (events) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []wire.Denial) []byte {
 	return event(b, "subscribed", func(b []byte) []byte { return wire.AppendSubscribed(b, id, heads, denied) })
 }
 

@@ -40,7 +40,7 @@ func (s *script) Open(ctx context.Context) error {
 	return s.open(ctx)
 }
 
-func (s *script) Follow([]feed.Name) {}
+func (s *script) Follow(context.Context, []feed.Name) {}
 
 func (s *script) Next(b []byte) []byte {
 	if s.next == nil {

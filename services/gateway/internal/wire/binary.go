@@ -31,7 +31,7 @@ func (binaryProto) AppendHello(b []byte, session string, pingMillis int64) []byt
 	}})
 }
 
-func (binaryProto) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte {
+func (binaryProto) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []Denial) []byte {
 	answer := &doorbellv1.Subscribed{Heads: make([]*doorbellv1.Head, len(heads))}
 	for i, h := range heads {
 		answer.Heads[i] = wholeHead(h)
@@ -55,7 +55,7 @@ func (binaryProto) AppendUnsubscribed(b, id []byte, feeds []feed.Name) []byte {
 
 func (binaryProto) AppendDenied(b, id []byte, denied []feed.Name) []byte {
 	return appendMessage(b, id, &doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Denied{
-		Denied: &doorbellv1.Denied{Feeds: whyDenied(denied)},
+		Denied: &doorbellv1.Denied{Feeds: whyDenied(forbidden(denied))},
 	}})
 }
 
@@ -112,10 +112,10 @@ func wholeHead(h hub.FeedHead) *doorbellv1.Head {
 	return &doorbellv1.Head{Feed: h.Number, Cursor: h.Head.Cursor.String(), Unknown: !h.Head.Known}
 }
 
-func whyDenied(denied []feed.Name) map[string]string {
+func whyDenied(denied []Denial) map[string]string {
 	why := make(map[string]string, len(denied))
-	for _, name := range denied {
-		why[string(name)] = Forbidden
+	for _, d := range denied {
+		why[string(d.Feed)] = d.Reason
 	}
 	return why
 }

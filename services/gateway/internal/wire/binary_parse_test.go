@@ -166,7 +166,7 @@ func FuzzParseBinary(f *testing.F) {
 					t.Errorf("%s is not in %v", name, &m)
 				}
 			}
-			if got := answer(t, wire.Proto.AppendSubscribed(nil, cmd.ID, nil, cmd.Feeds)); len(got.GetSubscribed().GetDenied()) != len(feeds) {
+			if got := answer(t, wire.Proto.AppendSubscribed(nil, cmd.ID, nil, denials(cmd.Feeds))); len(got.GetSubscribed().GetDenied()) != len(feeds) {
 				t.Errorf("the answer is %v", got)
 			}
 		case wire.Unsubscribe:

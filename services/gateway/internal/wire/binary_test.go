@@ -29,7 +29,7 @@ func TestBinaryMessages(t *testing.T) {
 	}{
 		{"hello", wire.Proto.AppendHello(nil, "s-1", 25000),
 			&doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Hello{Hello: &doorbellv1.Hello{Session: "s-1", PingMs: 25000}}}},
-		{"subscribed", wire.Proto.AppendSubscribed(nil, id, []hub.FeedHead{known, absent, unknown}, []feed.Name{"d"}),
+		{"subscribed", wire.Proto.AppendSubscribed(nil, id, []hub.FeedHead{known, absent, unknown}, []wire.Denial{{Feed: "d", Reason: wire.Forbidden}}),
 			&doorbellv1.ServerMessage{Id: 9, What: &doorbellv1.ServerMessage_Subscribed{Subscribed: &doorbellv1.Subscribed{
 				Heads: []*doorbellv1.Head{
 					{Name: "a:1", Feed: 3, Cursor: text}, {Name: "b", Feed: 5}, {Name: "c", Feed: 6, Unknown: true},

@@ -13,7 +13,7 @@ type Encoding interface {
 	Parse(message []byte, binary bool) (Command, error)
 
 	AppendHello(b []byte, session string, pingMillis int64) []byte
-	AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte
+	AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []Denial) []byte
 	AppendUnsubscribed(b, id []byte, feeds []feed.Name) []byte
 	AppendDenied(b, id []byte, denied []feed.Name) []byte
 	AppendChanged(b []byte, heads []hub.FeedHead) []byte
@@ -40,7 +40,7 @@ func (textJSON) AppendHello(b []byte, session string, pingMillis int64) []byte {
 	return AppendHello(b, session, pingMillis)
 }
 
-func (textJSON) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte {
+func (textJSON) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []Denial) []byte {
 	return AppendSubscribed(b, id, heads, denied)
 }
 
