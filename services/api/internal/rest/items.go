@@ -10,7 +10,6 @@ import (
 
 // getItem answers with one item; its tag and Doorbell-Cursor are the item's, not the feed's.
 func (s *Server) getItem(x *exchange) error {
-	x.setReadHeaders()
 	x.canonical = x.c.Request.URL.RawQuery == ""
 	key, err := itemKey(x)
 	if err != nil {

@@ -27,6 +27,12 @@ const (
 func (s *Server) fail(x *exchange, err error) {
 	p := s.problem(x, err)
 	h := x.header()
+	if x.read && (x.name == "" || x.public()) {
+		s.allowReading(x, true)
+	}
+	if x.read && x.name != "" {
+		x.setReadHeaders()
+	}
 	for _, name := range []string{"ETag", "Content-Length"} {
 		h.Del(name)
 	}

@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -27,10 +28,24 @@ const smallFeed = 4 << 10
 // readFeed makes the handler of snapshots, or of changes.
 func (s *Server) readFeed(k kind) gin.HandlerFunc {
 	cold := s.read(func(x *exchange) error { return s.readCold(x, k) })
-	return func(c *gin.Context) {
-		if !s.readHot(c, k) {
-			cold(c)
+	if k != changesRead {
+		return func(c *gin.Context) {
+			if !s.readHot(c, k) {
+				cold(c)
+			}
 		}
+	}
+	return func(c *gin.Context) {
+		if s.readHot(c, k) {
+			return
+		}
+		if strings.Contains(c.Request.URL.RawQuery, "wait=") {
+			if err := s.hold(c); err != nil {
+				s.read(func(*exchange) error { return err })(c)
+				return
+			}
+		}
+		cold(c)
 	}
 }
 
@@ -49,17 +64,12 @@ func (s *Server) readHot(c *gin.Context, k kind) bool {
 	if a == nil || !a.public || (a.bodies[identity].bytes == nil && !a.matched(c.Request)) {
 		return false
 	}
-	h := c.Writer.Header()
-	h["Access-Control-Allow-Origin"] = anyOrigin
-	h["Access-Control-Expose-Headers"] = exposed
-	h["Vary"] = varyPublic
 	a.send(s, c, s.pollAfter(s.Policies.For(f.Name()).PollAfter, f))
 	return true
 }
 
 // readCold answers everything else.
 func (s *Server) readCold(x *exchange, k kind) error {
-	x.setReadHeaders()
 	p, err := parseParams(x.c.Request.URL.RawQuery, k == changesRead)
 	if err != nil {
 		return err
@@ -69,7 +79,7 @@ func (s *Server) readCold(x *exchange, k kind) error {
 	if !p.polled && s.unchanged(x, f, p, k) {
 		return nil
 	}
-	r, err := s.readOrWait(x, f, p)
+	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
 	if err != nil {
 		if reset, ok := errors.AsType[*feed.ResetError](err); ok {
 			s.announce.Found(x.name, reset.Head)
