@@ -36,7 +36,7 @@ func (s *Server) getItem(x *exchange) error {
 	}
 	ctx, cancel := context.WithTimeout(x.ctx(), s.ReadTimeout)
 	defer cancel()
-	item, err := s.Store.Item(ctx, x.name, key)
+	item, err := s.reads.Item(ctx, x.name, key)
 	if err != nil {
 		return err
 	}

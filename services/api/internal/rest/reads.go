@@ -64,6 +64,7 @@ func (s *Server) readHot(c *gin.Context, k kind) bool {
 	if a == nil || !a.public || (a.bodies[identity].bytes == nil && !a.matched(c.Request)) {
 		return false
 	}
+	s.metrics.reads[window.Memory].Inc()
 	a.send(s, c, s.pollAfter(s.Policies.For(f.Name()).PollAfter, f))
 	return true
 }
@@ -86,6 +87,7 @@ func (s *Server) readCold(x *exchange, k kind) error {
 		}
 		return err
 	}
+	s.metrics.reads[r.From].Inc()
 	a, err := s.answer(x, f, r, p, k)
 	if err != nil {
 		return err
@@ -201,10 +203,14 @@ var pollHeaders = func() (all [maxPoll + 1][]string) {
 }()
 
 // pollAfter is the value of Doorbell-Poll-After: half the time between two changes, or half of how long the feed has been
-// quiet if that is longer; at least the policy's, at most a minute.
+// quiet if that is longer; at least the policy's, at most a minute; and up to four times that while calls queue for the
+// database.
 func (s *Server) pollAfter(least time.Duration, f *window.Feed) []string {
 	between, quiet := f.Pace(time.Now())
 	wait := min(max(between, quiet)/2, longestPoll)
 	wait = max(wait, least)
+	if load := s.gate.Load(); load > 0 {
+		wait += time.Duration(3 * load * float64(wait))
+	}
 	return pollHeaders[min(int((wait+time.Second-1)/time.Second), maxPoll)]
 }
