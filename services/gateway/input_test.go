@@ -246,9 +246,9 @@ func TestOtherRequests(t *testing.T) {
 		want         [2]string
 	}{
 		{"GET", "/v1/signals", nil, 426, [2]string{"Upgrade", "websocket"}},
-		{"POST", "/v1/signals", nil, 405, [2]string{"Allow", "GET"}},
-		{"HEAD", "/v1/signals", nil, 405, [2]string{"Allow", "GET"}},
-		{"POST", "/v1/signals", websocketHeaders, 405, [2]string{"Allow", "GET"}},
+		{"POST", "/v1/signals", nil, 405, [2]string{"Allow", "GET, OPTIONS"}},
+		{"HEAD", "/v1/signals", nil, 405, [2]string{"Allow", "GET, OPTIONS"}},
+		{"POST", "/v1/signals", websocketHeaders, 405, [2]string{"Allow", "GET, OPTIONS"}},
 		{"GET", "/v1/signals/", websocketHeaders, 404, [2]string{"Cache-Control", "no-store"}},
 		{"GET", "/v1/signals", without("Sec-Websocket-Version", "8"), 400, [2]string{"Sec-Websocket-Version", "13"}},
 		{"GET", "/v1/signals", without("Sec-Websocket-Key", "short"), 400, [2]string{"Cache-Control", "no-store"}},
@@ -271,7 +271,7 @@ func TestOtherRequests(t *testing.T) {
 func TestSilentPeers(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(o *gateway.Options) {
-		o.Timings.PingEvery, o.Timings.PongWait = 40*time.Millisecond, 40*time.Millisecond
+		o.Timings.PingEvery, o.Timings.PongWait = 40*time.Millisecond, time.Second
 	})
 	for name, act := range map[string]func(*client){
 		"says nothing": func(*client) {},

@@ -50,7 +50,7 @@ func memory() (heap, stacks uint64) {
 }
 
 // bareClient is a client that costs this process nothing but a file descriptor. It has subscribed to a feed.
-func bareClient(t testing.TB, addr *net.TCPAddr, name feed.Name) {
+func bareClient(t testing.TB, addr *net.TCPAddr, name feed.Name) int {
 	t.Helper()
 	check := func(err error) {
 		if err != nil {
@@ -82,4 +82,28 @@ func bareClient(t testing.TB, addr *net.TCPAddr, name feed.Name) {
 	command := fmt.Appendf(nil, `{"subscribe":{"%s":""}}`, name)
 	write(append([]byte{0x81, 0x80 | byte(len(command)), 0, 0, 0, 0}, command...))
 	await("subscribed")
+	return fd
+}
+
+// BenchmarkFanOut is one signal to a crowd, over loopback sockets: what isn't the kernel's write is ours.
+func BenchmarkFanOut(b *testing.B) {
+	const connections = 2000
+	h := start(b, func(o *gateway.Options) { o.Logger = slog.New(slog.DiscardHandler) })
+	addr := h.server.Listener.Addr().(*net.TCPAddr)
+	var fds []int
+	for range connections {
+		fds = append(fds, bareClient(b, addr, "prices:BTC-KRW"))
+	}
+	buf := make([]byte, 4096)
+	seq := int64(0)
+	for b.Loop() {
+		seq++
+		h.publish("prices:BTC-KRW", seq)
+		for _, fd := range fds {
+			if _, err := syscall.Read(fd, buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/connections, "ns/delivery")
 }

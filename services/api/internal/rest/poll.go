@@ -87,20 +87,36 @@ func (s *Server) admitPoll(x *exchange, q *pollQuery) {
 	x.header().Del("Access-Control-Expose-Headers")
 	s.allowReading(x, false)
 	principal, err := s.principal(x)
+	var names []feed.Name
+	var asked []*polledFeed
 	for i := range q.feeds {
 		one := &q.feeds[i]
-		if one.public() {
-			continue
-		}
-		denied := err
-		if denied == nil && !principal.May(auth.Read, one.name) {
-			denied = forbidden(auth.Read, one.name)
-		}
-		if denied != nil {
-			one.fail(s, denied)
-			one.c = nil // for good
+		switch {
+		case one.public():
+		case err != nil:
+			one.deny(s, err)
+		default:
+			names, asked = append(names, one.name), append(asked, one)
 		}
 	}
+	if len(names) == 0 {
+		return
+	}
+	for i, verdict := range s.weigh(x, principal, auth.Read, names...) {
+		switch verdict {
+		case auth.Allowed:
+		case auth.Unknown:
+			asked[i].deny(s, errNoVerdict)
+		default:
+			asked[i].deny(s, forbidden(auth.Read, names[i]))
+		}
+	}
+}
+
+// deny answers for the feed, whatever comes of it.
+func (one *polledFeed) deny(s *Server, err error) {
+	one.fail(s, err)
+	one.c = nil
 }
 
 // pollOnce looks at each feed, and tells whether one of them ends the wait.

@@ -67,6 +67,7 @@ func (s *Server) routes() (http.Handler, error) {
 		count := s.counted(path)
 		var allowed []string
 		for method, handler := range methods {
+			handler = s.limited(path, method, handler)
 			e.Handle(method, path, count, handler)
 			allowed = append(allowed, method)
 			if method == http.MethodGet && path != "/v1/heads" {

@@ -29,6 +29,7 @@ type Server struct {
 	Options
 	origins *origin.List
 	proxies origin.Proxies
+	limits  *limits // nil: nothing is limited
 	handler http.Handler
 	metrics *metrics
 	gate    *admission.Gate
@@ -54,8 +55,12 @@ func New(opts Options) (*Server, error) {
 	if s.proxies, err = origin.ParseProxies(opts.TrustedProxies); err != nil {
 		errs = append(errs, fmt.Errorf("trusted proxies: %w", err))
 	}
+	if s.limits, err = newLimits(opts.Limits, s.Logger); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, opts.Limits.validate())
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.limits.close())
 	}
 	s.metrics = newMetrics()
 	s.gate = admission.New(s.DatabaseCalls, s.metrics.queried)
@@ -95,4 +100,7 @@ func (s *Server) Close() {
 	s.Drain()
 	s.windows.Close()
 	s.announce.Close()
+	if err := s.limits.close(); err != nil {
+		s.Logger.Debug("can't close the limits' Redis", "error", err)
+	}
 }

@@ -13,12 +13,13 @@ type Encoding interface {
 	Parse(message []byte, binary bool) (Command, error)
 
 	AppendHello(b []byte, session string, pingMillis int64) []byte
-	AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte
+	AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []Denial) []byte
 	AppendUnsubscribed(b, id []byte, feeds []feed.Name) []byte
 	AppendDenied(b, id []byte, denied []feed.Name) []byte
 	AppendChanged(b []byte, heads []hub.FeedHead) []byte
 	AppendDegraded(b []byte, degraded bool) []byte
 	AppendExpiring(b []byte, inMillis int64) []byte
+	AppendGoaway(b []byte, reason string, inMillis int64) []byte
 	AppendPong(b, id, n []byte) []byte
 	AppendError(b, id []byte, e *Error) []byte
 }
@@ -39,7 +40,7 @@ func (textJSON) AppendHello(b []byte, session string, pingMillis int64) []byte {
 	return AppendHello(b, session, pingMillis)
 }
 
-func (textJSON) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte {
+func (textJSON) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []Denial) []byte {
 	return AppendSubscribed(b, id, heads, denied)
 }
 
@@ -56,6 +57,10 @@ func (textJSON) AppendChanged(b []byte, heads []hub.FeedHead) []byte { return Ap
 func (textJSON) AppendDegraded(b []byte, degraded bool) []byte { return AppendDegraded(b, degraded) }
 
 func (textJSON) AppendExpiring(b []byte, inMillis int64) []byte { return AppendExpiring(b, inMillis) }
+
+func (textJSON) AppendGoaway(b []byte, reason string, inMillis int64) []byte {
+	return AppendGoaway(b, reason, inMillis)
+}
 
 func (textJSON) AppendPong(b, id, n []byte) []byte { return AppendPong(b, id, n) }
 
