@@ -49,6 +49,8 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES"`
 	// Keys are the static API keys.
 	Keys []auth.Key `yaml:"keys"`
+	// API is what the API service may use.
+	API API `yaml:"api" envPrefix:"API_"`
 	// Tokens says which signed tokens are good.
 	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
 	// Limits are how much one client may ask of the API.
@@ -68,6 +70,7 @@ func Defaults() Config {
 		Data:          "doorbell-data",
 		DrainWait:     3 * time.Second,
 		Authorization: defaultAuthorization(),
+		API:           defaultAPI(),
 		Tokens:        defaultTokens(),
 		Limits:        defaultLimits(),
 		Default:       policy.Default(),
@@ -142,7 +145,7 @@ func (c *Config) Validate() error {
 	if _, err := auth.NewKeys(c.Keys); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, c.Tokens.validate(), c.Authorization.validate(), c.Default.Validate("default"))
+	errs = append(errs, c.API.validate(), c.Tokens.validate(), c.Authorization.validate(), c.Default.Validate("default"))
 	for _, name := range sortedKeys(c.Namespaces) {
 		if _, err := feed.ParseNamespace(name); err != nil {
 			bad("namespaces: %w", err)

@@ -173,9 +173,16 @@ func dialMany(b *testing.B, s *httptest.Server, n int) []*rawConn {
 		if err != nil {
 			b.Fatal(err)
 		}
-		conns[i] = &rawConn{c, bufio.NewReaderSize(c, 8<<10)}
+		conns[i] = &rawConn{Conn: c}
 	}
 	return conns
+}
+
+func (c *rawConn) reader() *bufio.Reader {
+	if c.r == nil {
+		c.r = bufio.NewReaderSize(c, 8<<10)
+	}
+	return c.r
 }
 
 // hammer does n requests, spread over the connections.
@@ -202,6 +209,7 @@ func (c *rawConn) do(request string) error {
 	if _, err := io.WriteString(c, request); err != nil {
 		return err
 	}
+	c.reader()
 	end, have := -1, 0
 	for end < 0 {
 		if _, err := c.r.Peek(have + 1); err != nil {
@@ -213,7 +221,7 @@ func (c *rawConn) do(request string) error {
 	}
 	head, _ := c.r.Peek(end + 2)
 	status := string(head[9:12])
-	if status != "200" && status != "304" {
+	if status != "200" && status != "304" && status != "404" {
 		return fmt.Errorf("%s", head)
 	}
 	length := 0
