@@ -36,7 +36,7 @@ export class Doorbell<F extends Feed = Feed> {
   readonly #host: FeedHost
   readonly #entries = new Map<string, Entry<F>>()
   readonly #watchers = new Set<(link: Link) => void>()
-  readonly #pauses = new Set<() => void>()
+  readonly #woken = new Set<() => void>()
   readonly #stopWatching: () => void
   #link: Link = { transport: 'none', degraded: false }
   #updating = false
@@ -48,7 +48,7 @@ export class Doorbell<F extends Feed = Feed> {
     this.#make = make
     // While a server renders, there is no location, and nothing is followed.
     const url = o.url || (globalThis.location?.origin ?? 'http://localhost')
-    if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`url is ${JSON.stringify(o.url)}; allowed: http(s)://host, with a path or without`)
+    if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`url is ${JSON.stringify(o.url)}; allowed: such as https://host/path`)
     this.#http = new Http({ ...o, url, credentials: o.credentials ?? 'same-origin' })
     const allowed = rungs.filter((r) => !o.transports || (o.transports as string[]).includes(r.transport))
     this.#ladder = new Ladder(this.#http, this.#sink(), allowed, (link) => this.#linked(link))
@@ -57,7 +57,7 @@ export class Doorbell<F extends Feed = Feed> {
       persistence: o.persistence,
       moved: () => this.#update(),
       share: (feed, page) => this.#share(feed, page),
-      pause: (ms, signal) => this.#pause(ms, signal),
+      woken: this.#woken,
     }
     this.#tabs = new Tabs(o.tabs ?? this.#http.base, {
       lead: () => {
@@ -66,6 +66,7 @@ export class Doorbell<F extends Feed = Feed> {
         this.#ladder.update()
       },
       follow: () => {
+        this.#wanted = ''
         for (const e of this.#entries.values()) this.#letGo(e)
         this.#ladder.update()
         this.#want()
@@ -127,7 +128,7 @@ export class Doorbell<F extends Feed = Feed> {
 
   /** Doubts everything and brings it up to date. Called by itself after sleep, and when the network or the user is back. */
   wake(): void {
-    for (const resume of this.#pauses) resume()
+    for (const f of this.#woken) f()
     if (this.#tabs.leads) this.#ladder.wake()
     else this.#want(true)
     this.#each((f) => f.puller.wake())
@@ -157,7 +158,7 @@ export class Doorbell<F extends Feed = Feed> {
     let entry = this.#entries.get(name)
     if (!entry) {
       if (!nameForm.test(name) || name.length > 128) {
-        throw new TypeError(`${JSON.stringify(name)} can't be a feed; allowed: a namespace (a-z first) and parts joined by ":", such as prices:BTC-KRW`)
+        throw new TypeError(`${JSON.stringify(name)} is no feed's name; allowed: such as prices:BTC-KRW`)
       }
       this.#entries.set(name, (entry = { tabs: new Map() }))
     }
@@ -301,21 +302,5 @@ export class Doorbell<F extends Feed = Feed> {
     }
     if (m.wake) this.#ladder.wake()
     this.#update()
-  }
-
-  #pause(ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const end = (f: () => void) => {
-        clearTimeout(timer)
-        this.#pauses.delete(resume)
-        signal?.removeEventListener('abort', abort)
-        f()
-      }
-      const resume = () => end(resolve)
-      const abort = () => end(() => reject(signal!.reason))
-      const timer = setTimeout(resume, ms)
-      this.#pauses.add(resume)
-      signal?.addEventListener('abort', abort)
-    })
   }
 }

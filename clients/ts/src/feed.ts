@@ -16,8 +16,8 @@ export interface FeedHost {
   moved(): void
   /** A page that this tab read, or that its own write made. */
   share(feed: Feed<any>, page: Page): void
-  /** Ends when the machine woke or the network is back, at the latest after so many ms. */
-  pause(ms: number, signal?: AbortSignal): Promise<void>
+  /** Called when the machine woke or the network is back. */
+  readonly woken: Set<() => void>
 }
 
 /** How long a feed that nobody follows any more stays subscribed, in ms: components come and go. */

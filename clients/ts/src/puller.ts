@@ -350,17 +350,14 @@ export class Puller {
   }
 }
 
-/** Throws why a page must not be applied: some cache gave another's, or an old one, or a proxy dropped the query. */
+/** Throws if a page must not be applied: some cache gave another's, or an old one, or a proxy dropped the query. */
 function checkFit(page: Page, asked: Cursor, target: Cursor): void {
-  let why = ''
-  if (page.since.text !== asked.text) {
-    why = `asked for ${asked.text ? 'the changes since ' + asked.text : 'a snapshot'}, got ${page.since.text ? 'those since ' + page.since.text : 'a snapshot'}`
-  } else if (asked.text && (page.cursor.epoch !== asked.epoch || page.cursor.seq < asked.seq)) {
-    why = `the changes since ${asked.text} end at ${page.cursor.text}`
-  } else if (page.more && page.cursor.text === asked.text) {
-    why = `the page after ${asked.text} leads nowhere`
-  } else if ((!asked.text || !page.more) && !covers(page.cursor, target)) {
-    why = `asked for ${target.text} at least, got ${page.cursor.text}`
-  }
-  if (why) throw new DoorbellError('wrong_answer', why + ': does a proxy or a cache on the way ignore the query string?')
+  const { since, cursor, more } = page
+  const fits = since.text === asked.text
+    && (!asked.text || (cursor.epoch === asked.epoch && cursor.seq >= asked.seq)) // forwards
+    && !(more && cursor.text === asked.text) // leads somewhere
+    && ((asked.text && more) || covers(cursor, target)) // new enough
+  if (fits) return
+  const range = (from: string, to: string) => `${from || 'nothing'} to ${to || 'anything'}`
+  throw new DoorbellError('wrong_answer', `asked for ${range(asked.text, target.text)}, got ${range(since.text, cursor.text)}: does a proxy or cache ignore the query string?`)
 }

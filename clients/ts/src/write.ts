@@ -11,7 +11,7 @@ const passing = [0, 408, 409, 425, 429, 502, 503, 504]
  * refused it with, or the signal's reason.
  */
 export async function send(
-  host: { http: Http; pause(ms: number, signal?: AbortSignal): Promise<void> },
+  host: { http: Http; woken: Set<() => void> },
   feed: string,
   changes: readonly object[],
   signal?: AbortSignal,
@@ -29,7 +29,7 @@ export async function send(
       const error = asError(e)
       const again = passing.includes(error.status) && error.code !== 'bad_answer'
       if (!again) throw error
-      await host.pause(Math.max(backoff.next(), error.retryAfter), signal)
+      await pause(host.woken, Math.max(backoff.next(), error.retryAfter), signal)
     }
   }
 }
@@ -37,4 +37,21 @@ export async function send(
 /** crypto.randomUUID is there on secure origins only. */
 function randomKey(): string {
   return Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('')
+}
+
+/** Waits so many ms, or until the machine woke or the network is back. Rejects with the signal's reason. */
+function pause(woken: Set<() => void>, ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = (f: () => void) => {
+      clearTimeout(timer)
+      woken.delete(resume)
+      signal?.removeEventListener('abort', abort)
+      f()
+    }
+    const resume = () => end(resolve)
+    const abort = () => end(() => reject(signal!.reason))
+    const timer = setTimeout(resume, ms)
+    woken.add(resume)
+    signal?.addEventListener('abort', abort)
+  })
 }
