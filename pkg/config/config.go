@@ -53,6 +53,8 @@ type Config struct {
 	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
 	// Authorization is the application's own say, beside the tokens'.
 	Authorization Authorization `yaml:"authorization" envPrefix:"AUTHORIZATION_"`
+	// Limits are how much one client may ask of the API.
+	Limits Limits `yaml:"limits" envPrefix:"LIMITS_"`
 	// Default is the policy of namespaces that are not named, and what those that are begin with.
 	Default policy.Namespace `yaml:"default"`
 	// Namespaces are policies by namespace; what one doesn't say is as in Default.
@@ -67,6 +69,7 @@ func Defaults() Config {
 		DrainWait:     3 * time.Second,
 		Authorization: defaultAuthorization(),
 		Tokens:        defaultTokens(),
+		Limits:        defaultLimits(),
 		Default:       policy.Default(),
 	}
 }
@@ -123,6 +126,7 @@ func (c *Config) Validate() error {
 		bad(`internal_listen is %q; allowed: "" for none, or "host:port", such as "127.0.0.1:9090"`, c.InternalListen)
 	}
 	errs = append(errs, c.TLS.validate())
+	errs = append(errs, c.Limits.validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}

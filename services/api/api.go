@@ -22,6 +22,12 @@ type Store = rest.Store
 // Options says what the API serves and to whom. Store, Bus and Policies are required.
 type Options = rest.Options
 
+// Limits are how much one client may ask for; the zero Limits are none.
+type Limits = rest.Limits
+
+// Limit is so many requests a second in the long run, and so many at once.
+type Limit = rest.Limit
+
 // API is the service. It is safe for concurrent use.
 type API struct {
 	server *rest.Server

@@ -87,10 +87,18 @@ func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 func (n *Node) makeAPI(context.Context) error {
 	var err error
 	n.api, err = api.New(api.Options{
-		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Limits: limits(n.config),
+		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err
+}
+
+func limits(c config.Config) api.Limits {
+	return api.Limits{
+		Reads: api.Limit(c.Limits.Reads), Polls: api.Limit(c.Limits.Polls), Heads: api.Limit(c.Limits.Heads),
+		Writes: api.Limit(c.Limits.Writes), RedisURL: c.RedisURL,
+	}
 }
 
 // serve tells requests apart by hand: http.ServeMux would clean and redirect paths, and the API must see them as they

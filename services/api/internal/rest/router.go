@@ -62,6 +62,7 @@ func (s *Server) routes() (http.Handler, error) {
 	} {
 		var allowed []string
 		for method, handler := range methods {
+			handler = s.limited(path, method, handler)
 			e.Handle(method, path, handler)
 			allowed = append(allowed, method)
 			if method == http.MethodGet && path != "/v1/heads" {

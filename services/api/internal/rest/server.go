@@ -27,6 +27,7 @@ type Server struct {
 	Options
 	origins *origin.List
 	proxies origin.Proxies
+	limits  *limits // nil: nothing is limited
 	handler http.Handler
 
 	announce *announce.Announcer
@@ -48,8 +49,12 @@ func New(opts Options) (*Server, error) {
 	if s.proxies, err = origin.ParseProxies(opts.TrustedProxies); err != nil {
 		errs = append(errs, fmt.Errorf("trusted proxies: %w", err))
 	}
+	if s.limits, err = newLimits(opts.Limits, s.Logger); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, opts.Limits.validate())
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.limits.close())
 	}
 	if s.handler, err = s.routes(); err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
@@ -81,4 +86,7 @@ func (s *Server) Cached() (feeds, bytes int) { return s.windows.Feeds(), s.windo
 func (s *Server) Close() {
 	s.windows.Close()
 	s.announce.Close()
+	if err := s.limits.close(); err != nil {
+		s.Logger.Debug("can't close the limits' Redis", "error", err)
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/bus/membus"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
@@ -98,7 +99,8 @@ func (n *Node) makeServices(context.Context) error {
 		return err
 	}
 	n.api, err = api.New(api.Options{
-		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Limits: n.limits(),
+		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		OpenWrites:     n.openWrites,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
@@ -108,6 +110,18 @@ func (n *Node) makeServices(context.Context) error {
 	}
 	n.handler = n.routes()
 	return nil
+}
+
+// limits are shared by nodes that share a Redis; the embedded node has none.
+func (n *Node) limits() api.Limits {
+	l := n.config.Limits
+	limits := api.Limits{
+		Reads: api.Limit(l.Reads), Polls: api.Limit(l.Polls), Heads: api.Limit(l.Heads), Writes: api.Limit(l.Writes),
+	}
+	if _, embedded := n.bus.(*membus.Bus); !embedded {
+		limits.RedisURL = n.config.RedisURL
+	}
+	return limits
 }
 
 func (n *Node) closeServices(context.Context) error {
