@@ -24,6 +24,7 @@ postgres   | postgresql                 | postgresql@17        | the PostgreSQL 
 redis      | redis-server               | redis                | redis-server 7 or newer
 nginx      | nginx                      | nginx                | nginx (or NGINX=its path)
 varnish    | varnish gcc libc6-dev      | varnish              | Varnish (or VARNISHD=its path)
+nchan      | nginx libnginx-mod-nchan   | -                    | nginx with nchan, for `doorbell bench signals` (or NCHAN=the module's path)
 '
 
 has_gcc() {
@@ -87,6 +88,11 @@ has_nginx() {
 # Likewise.
 has_varnish() {
 	[ -x "${VARNISHD:-/usr/sbin/varnishd}" ] || command -v varnishd >/dev/null
+}
+
+# A module is no command.
+has_nchan() {
+	has_nginx && [ -f "${NCHAN:-/usr/lib/nginx/modules/ngx_nchan_module.so}" ]
 }
 
 die() {

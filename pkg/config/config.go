@@ -51,10 +51,10 @@ type Config struct {
 	Keys []auth.Key `yaml:"keys"`
 	// Tokens says which signed tokens are good.
 	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
-	// Authorization is the application's own say, beside the tokens'.
-	Authorization Authorization `yaml:"authorization" envPrefix:"AUTHORIZATION_"`
 	// Limits are how much one client may ask of the API.
 	Limits Limits `yaml:"limits" envPrefix:"LIMITS_"`
+	// Authorization is the application's own say, beside the tokens'.
+	Authorization Authorization `yaml:"authorization" envPrefix:"AUTHORIZATION_"`
 	// Default is the policy of namespaces that are not named, and what those that are begin with.
 	Default policy.Namespace `yaml:"default"`
 	// Namespaces are policies by namespace; what one doesn't say is as in Default.

@@ -1,7 +1,8 @@
-// Package gateway pushes signals to clients: it upgrades requests to WebSockets, and ties each one's dialogue to the
-// hub, which listens to the bus for all of them.
+// Package gateway pushes signals to clients: it upgrades requests to WebSockets or answers them with events, and ties each one's
+// dialogue to the hub, which listens to the bus for all of them.
 //
-//	GET /v1/signals ─▶ method, origin ─▶ upgrade ─▶ wsconn (frames) ◀─▶ session (commands) ◀─▶ hub (feeds) ◀─▶ bus
+//	GET /v1/signals ─▶ method, origin ─┬▶ upgrade ─▶ wsconn (frames) ◀─▶ session (commands) ◀─▶ hub (feeds) ◀─▶ bus
+//	                                   └▶ feeds ───▶ sse (events) ◀───▶
 //
 // No database is touched anywhere in it.
 package gateway
@@ -20,6 +21,7 @@ import (
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/outlet"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wheel"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
@@ -35,6 +37,7 @@ type Gateway struct {
 	sessions session.Options
 	sockets  wsconn.Options
 	kinds    []*session.Kind // by subprotocol
+	streams  sse.Options
 	wheel    *wheel.Wheel
 	shards   *shard.Pool
 	abort    context.CancelFunc // of what all connections wait for
@@ -44,8 +47,18 @@ type Gateway struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	draining bool
-	conns    []*wsconn.Conn // each knows its place
+	conns    []conn         // each knows its place
 	serving  sync.WaitGroup // requests and connections; grows under mu only while not draining
+}
+
+// conn is a connection of any transport.
+type conn interface {
+	Close(why wire.Close)
+	Abort()
+	// Place is its index in Gateway.conns, guarded by Gateway.mu.
+	Place() *int32
+	// Dialogue is the connection's [*session.Session]; nil before it begins and once it ends.
+	Dialogue() any
 }
 
 // New makes a gateway that listens to the bus. Close ends it; the bus stays the caller's.
@@ -83,11 +96,17 @@ func New(opt Options) (*Gateway, error) {
 	}
 	g.sessions.Revoker, _ = opt.Auth.(auth.Revoker)
 	g.sockets = wsconn.Options{
-		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, Ended: g.ended, MaxFrame: wire.MaxFrame,
+		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, MaxFrame: wire.MaxFrame,
+		Ended:     func(c *wsconn.Conn, _ wire.Close) { g.ended(c) },
 		Outlet:    outlet.Options{Stall: t.Stall},
 		PingEvery: t.PingEvery, PongWait: t.PongWait, MessageWait: t.MessageWait, CloseWait: t.CloseWait,
 	}
 	g.sockets.Context, g.abort = context.WithCancel(context.Background())
+	g.streams = sse.Options{
+		Logger: opt.Logger, Context: g.sockets.Context, Wheel: g.wheel, Shards: g.shards, Outlet: g.sockets.Outlet,
+		Ended:        func(c *sse.Conn, _ wire.Close) { g.ended(c) },
+		CommentEvery: t.PingEvery, CloseWait: t.CloseWait,
+	}
 	for _, spoken := range []struct {
 		wsconn.Subprotocol
 		wire.Encoding
@@ -205,24 +224,29 @@ func (g *Gateway) serve(c *wsconn.Conn, token string) bool {
 		c.Abort() // closed while this one was being upgraded
 		return false
 	}
-	g.mu.Lock()
-	c.Place = int32(len(g.conns))
-	g.conns = append(g.conns, c)
-	draining := g.draining
-	g.mu.Unlock()
+	g.add(c)
 	c.Start(dialogue)
-	if draining {
-		c.Close(restart)
-	}
 	return true
 }
 
+// add keeps a connection, which is closed if it has come too late.
+func (g *Gateway) add(c conn) {
+	g.mu.Lock()
+	*c.Place() = int32(len(g.conns))
+	g.conns = append(g.conns, c)
+	draining := g.draining
+	g.mu.Unlock()
+	if draining {
+		c.Close(restart)
+	}
+}
+
 // ended forgets a connection of which nothing is left.
-func (g *Gateway) ended(c *wsconn.Conn, _ wire.Close) {
+func (g *Gateway) ended(c conn) {
 	g.mu.Lock()
 	last := len(g.conns) - 1
 	moved := g.conns[last]
-	g.conns[c.Place], moved.Place = moved, c.Place
+	g.conns[*c.Place()], *moved.Place() = moved, *c.Place()
 	g.conns[last] = nil
 	g.conns = g.conns[:last]
 	g.mu.Unlock()

@@ -191,6 +191,11 @@ func (s *Session) subscribe(ctx context.Context, cmd wire.Command) {
 	}
 }
 
+// Follow is a subscribe without an id, for transports on which clients send no commands. It is called by whoever would receive.
+func (s *Session) Follow(ctx context.Context, feeds []feed.Name) {
+	s.subscribe(ctx, wire.Command{Verb: wire.Subscribe, Feeds: feeds})
+}
+
 // mayRead tells which of the feeds the session may follow.
 func (s *Session) mayRead(ctx context.Context, names []feed.Name) []auth.Verdict {
 	verdicts := make([]auth.Verdict, len(names))

@@ -106,6 +106,15 @@ func AppendGoaway(b []byte, reason string, inMillis int64) []byte {
 	return append(b, "}}"...)
 }
 
+// AppendClose says why there is no more, where no close frame can.
+func AppendClose(b []byte, c Close) []byte {
+	b = append(b, `{"close":{"code":`...)
+	b = strconv.AppendInt(b, int64(c.Code), 10)
+	b = append(b, `,"reason":`...)
+	b = appendString(b, c.Reason)
+	return append(b, "}}"...)
+}
+
 // AppendPong answers a ping with its number.
 func AppendPong(b, id, n []byte) []byte {
 	b = appendID(b, id)

@@ -75,8 +75,7 @@ type Conn struct {
 
 	spoken uint8 // its index in Options.Subprotocols; static
 
-	// Place is where the owner of the connection keeps it, and the owner's to guard.
-	Place int32
+	place int32 // the owner's to guard
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -136,6 +135,9 @@ func (c *Conn) pinged(payload string) error {
 
 // Outlet is the connection's write side.
 func (c *Conn) Outlet() *outlet.Outlet { return &c.out }
+
+// Place is where the owner of the connection keeps it, and the owner's to guard.
+func (c *Conn) Place() *int32 { return &c.place }
 
 // Spoken is the index of the subprotocol in [Options.Subprotocols].
 func (c *Conn) Spoken() int { return int(c.spoken) }

@@ -1,7 +1,7 @@
 package wsconn
 
-// Dialogue is what is spoken over the connection; nil before Start, and once there is a reason to end.
-func (c *Conn) Dialogue() Dialogue {
+// Dialogue is what Start was given, for its owner to know again; nil before that, and once the connection ends.
+func (c *Conn) Dialogue() any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reason != nil {

@@ -28,9 +28,10 @@ type client struct {
 	at      wire.Cursor
 	want    wire.Cursor
 	pulling bool
-	asked   string // the path of the pull under way
-	whole   bool   // Doorbell-Pull: snapshot
-	behind  int    // 503s in a row
+	asked   string      // the path of the pull under way
+	floor   wire.Cursor // its at_least
+	whole   bool        // Doorbell-Pull: snapshot
+	behind  int         // 503s in a row
 	steps   []applied
 }
 
@@ -76,13 +77,12 @@ func (c *client) pull(wait time.Duration) {
 func (c *client) ask() {
 	feed := "/v1/feeds/" + c.h.o.feed
 	switch {
-	case c.walking():
-		c.asked = feed + "/changes?since=" + c.cursor
-	case c.at == (wire.Cursor{}) || c.whole || c.at.Epoch != c.want.Epoch:
+	case !c.walking() && (c.at == (wire.Cursor{}) || c.whole || c.at.Epoch != c.want.Epoch):
 		c.asked = feed + "?at_least=" + c.want.String()
 	default:
 		c.asked = feed + "/changes?since=" + c.cursor + "&at_least=" + c.want.String()
 	}
+	c.floor = c.want
 	c.h.pulls++
 	request := []byte("GET " + c.asked + " HTTP/1.1\r\nHost: " + c.h.o.cache + "\r\n\r\n")
 	if err := c.h.send(c, &c.pipe, c.h.cache, request); err != nil {
@@ -123,7 +123,7 @@ func (c *client) answered(head wire.Head, body []byte, now int64) error {
 	if !a.snapshot && a.Since != c.cursor {
 		return fmt.Errorf("a delta since %q came to a client that is at %q", a.Since, c.cursor)
 	}
-	if !a.More && !a.at.Covers(c.want) && c.asked != "" && a.at.Epoch == c.want.Epoch && bytes.Contains([]byte(c.asked), []byte(c.want.String())) {
+	if !a.More && !a.at.Covers(c.floor) {
 		return fmt.Errorf("%s was answered with %s", c.asked, a.Cursor)
 	}
 	c.state, c.cursor = c.state.apply(a), a.Cursor
