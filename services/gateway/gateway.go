@@ -16,6 +16,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/origin"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/audience"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/outlet"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
@@ -41,6 +42,7 @@ type Gateway struct {
 	shards   *shard.Pool
 	abort    context.CancelFunc // of what all connections wait for
 	watching sync.WaitGroup     // for what all connections have in common
+	audience *audience.Audience // nil: the bus carries heads alone
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -80,6 +82,7 @@ func New(opt Options) (*Gateway, error) {
 	}
 	g.hub, err = hub.New(hub.Options{
 		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds,
+		Spread:        g.listenForAudience(opt),
 		FollowTimeout: t.FollowTimeout, RetryMin: t.RetryMin, RetryMax: t.RetryMax, Linger: t.Linger,
 	})
 	if err != nil {
@@ -113,6 +116,9 @@ func New(opt Options) (*Gateway, error) {
 	} {
 		g.sockets.Subprotocols = append(g.sockets.Subprotocols, spoken.Subprotocol)
 		g.kinds = append(g.kinds, &session.Kind{Encoding: spoken.Encoding, Form: &frames{spoken.Encoding, spoken.Opcode()}})
+	}
+	if g.audience != nil {
+		g.audience.Start()
 	}
 	if by := g.sessions.Revoker; by != nil {
 		g.watching.Go(func() { g.endRevoked(g.sockets.Context, by) })
@@ -190,6 +196,9 @@ func (g *Gateway) Close() {
 	g.mu.Unlock()
 	g.serving.Wait()
 	g.watching.Wait()
+	if g.audience != nil {
+		g.audience.Close()
+	}
 	g.hub.Close()
 	g.wheel.Close()
 	g.shards.Close()

@@ -32,6 +32,9 @@ type Options struct {
 	FollowTimeout time.Duration
 	// RetryMin and RetryMax bound the pause before feeds that the bus refused are tried again; it doubles in between.
 	RetryMin, RetryMax time.Duration
+	// Spread is how long the pulls after a signal of a feed with so many followers here are to be spread over. It must be quick, and
+	// must not call the hub. nil: no signal is spread.
+	Spread func(name feed.Name, followers int) time.Duration
 	// Linger is how long a feed is still followed after its last client has left.
 	Linger time.Duration
 }
@@ -55,6 +58,7 @@ type Hub struct {
 	// Guarded by mu.
 	feeds      map[feed.Name]*entry
 	waiters    map[*entry][]*answer // what waits for a feed to be live
+	large      map[*entry]struct{}  // those of largeCrowd followers or more
 	clients    []*Client
 	alive      bool // whether the bus is
 	aliveKnown bool // whether the bus itself has said so
@@ -88,6 +92,7 @@ func New(opt Options) (*Hub, error) {
 		opt:      opt,
 		feeds:    make(map[feed.Name]*entry),
 		waiters:  make(map[*entry][]*answer),
+		large:    make(map[*entry]struct{}),
 		wanted:   make(map[*entry]struct{}),
 		retrying: make(map[*entry]struct{}),
 		leaving:  make(map[*entry]struct{}),
@@ -177,3 +182,26 @@ func (f *follower) Alive(alive bool) {
 
 // MaxFeeds is how many feeds one client may follow.
 func (h *Hub) MaxFeeds() int { return h.opt.MaxFeeds }
+
+// largeCrowd is how many followers make a feed a large one.
+const largeCrowd = 50
+
+// sizeLocked notes whether the feed is a large one.
+func (h *Hub) sizeLocked(e *entry) {
+	if e.crowd != nil && e.crowd.count >= largeCrowd {
+		h.large[e] = struct{}{}
+	} else {
+		delete(h.large, e)
+	}
+}
+
+// Large gives the followers of the large feeds.
+func (h *Hub) Large() map[feed.Name]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	counts := make(map[feed.Name]int, len(h.large))
+	for e := range h.large {
+		counts[e.name] = e.crowd.count
+	}
+	return counts
+}

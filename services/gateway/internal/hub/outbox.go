@@ -38,6 +38,8 @@ type FeedHead struct {
 	Head   bus.Head
 	// NewEpoch says that the client has not been told of this epoch, or of any head at all.
 	NewEpoch bool
+	// Spread is how long its readers' pulls are to be spread over, in ms; 0: not at all.
+	Spread uint32
 }
 
 const (
@@ -194,6 +196,7 @@ func (c *Client) takeAnswerLocked(p *pending, ev *Event) bool {
 func (ev *Event) add(f *follow, head bus.Head) {
 	ev.Heads = append(ev.Heads, FeedHead{
 		Feed: f.entry.name, Number: f.entry.number, Head: head, NewEpoch: f.told.Cursor.Epoch != head.Cursor.Epoch,
+		Spread: f.entry.spreadMillis(),
 	})
 }
 
