@@ -91,7 +91,7 @@ func (n *Node) makeAPI(context.Context) error {
 	n.api, err = api.New(api.Options{
 		Limits: limits(n.config), Metrics: n.telemetry.Registerer(),
 		CacheBytes: n.config.API.CacheBytes, DatabaseCalls: n.config.API.DatabaseCalls,
-		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err

@@ -101,7 +101,7 @@ func (n *Node) makeServices(context.Context) error {
 	n.api, err = api.New(api.Options{
 		Limits: n.limits(), Metrics: n.telemetry.Registerer(),
 		CacheBytes: n.config.API.CacheBytes, DatabaseCalls: n.config.API.DatabaseCalls,
-		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		OpenWrites:     n.openWrites,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
