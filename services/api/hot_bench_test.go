@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -126,7 +125,9 @@ func hotFeed(b *testing.B) (hotAPI, string) {
 	p := &probe{Store: st, calls: map[string]int{}}
 	p.before(counting(h.queries))
 	mb := membus.New(membus.Options{})
-	h.API, err = api.New(api.Options{Store: p, Bus: mb, Policies: testPolicies(), OpenWrites: true, Logger: slog.New(slog.DiscardHandler)})
+	h.API, err = api.New(api.Options{Store: p, Bus: mb, Policies: testPolicies(), OpenWrites: true, Logger: discard(), Limits: api.Limits{
+		Reads: api.Limit{PerSecond: 1000, Burst: 10_000}, Polls: api.Limit{PerSecond: 1000, Burst: 10_000},
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}
