@@ -15,9 +15,6 @@ const Path = "/v1/signals"
 // bearer marks the subprotocol that carries a token: browsers can set no header.
 const bearer = "bearer."
 
-// retryAfter is what clients are told who come while the gateway stops, in seconds.
-const retryAfter = 1
-
 // Handler serves [Path]. A foreign origin and a gateway that stops are refused with a problem; whatever else there is
 // to refuse is said by a close code, which browsers can see.
 //
@@ -44,23 +41,24 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	if from, ok := g.origins.Allow(r, g.proxies); !ok {
 		g.log.Warn("origin refused; if it is yours, add it to the allowed origins",
 			"origin", clip(from), "host", clip(r.Host), "remote", r.RemoteAddr)
+		g.metrics.handshake(outcomeOrigin)
 		problem.Write(w, problem.New(http.StatusForbidden, "origin_not_allowed", "pages of this origin may not connect"))
 		return
 	}
-	if !g.admit() {
-		p := problem.New(http.StatusServiceUnavailable, "draining", "this node stops; come back")
-		p.RetryAfter = retryAfter
+	if p := g.admit(); p != nil {
+		g.metrics.handshake(p.Code)
 		problem.Write(w, p)
 		return
 	}
 	serving := false
 	defer func() {
 		if !serving { // refused, or a panic on the way
-			g.serving.Done()
+			g.leave()
 		}
 	}()
 	c, err := wsconn.Upgrade(w, r, &g.sockets)
 	if err != nil {
+		g.metrics.handshake(outcomeBad)
 		g.log.Debug("not upgraded", "remote", r.RemoteAddr, "err", err)
 		return
 	}

@@ -38,6 +38,9 @@ func (s *Session) Principal() *auth.Principal {
 	return nil
 }
 
+// fullDelay is what a client is told to wait at least whose subject has too many sessions.
+const fullDelay = 5 * time.Second
+
 // adopt makes p who the session is, until its token ends. It is called by whoever receives.
 func (s *Session) adopt(p *auth.Principal) error {
 	i := &identity{principal: p}
@@ -46,7 +49,9 @@ func (s *Session) adopt(p *auth.Principal) error {
 	}
 	s.identity.Store(i)
 	if s.opt.Registry != nil {
-		s.opt.Registry.enter(s, p.Subject)
+		if !s.opt.Registry.enter(s, p.Subject, s.opt.PerSubject) {
+			return s.tooMany(TooManySessions, fullDelay)
+		}
 	}
 	if s.opt.Revoker != nil && s.opt.Revoker.Revoked(p) { // after it could be found: it was taken back meanwhile
 		return invalidToken()

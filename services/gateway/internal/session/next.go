@@ -61,6 +61,14 @@ func (s *Session) Next(b []byte) []byte {
 	return b
 }
 
+// Goaway appends the message that asks the client to reconnect, or nothing before it has been greeted.
+func (s *Session) Goaway(b []byte, reason string, within time.Duration) []byte {
+	if !s.greeted {
+		return b
+	}
+	return s.kind.Encoding.AppendGoaway(b, reason, within.Milliseconds())
+}
+
 func appendAnswer(to wire.Encoding, b []byte, ev *hub.Event) []byte {
 	switch a := ev.Tag.(type) {
 	case subscribed:

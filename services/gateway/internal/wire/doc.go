@@ -66,6 +66,7 @@ const (
 	CloseForbidden = 4003
 	CloseDead      = 4008 // accepted no byte for too long
 	CloseMalformed = 4009 // command too large, or malformed too often
+	CloseTooMany   = 4029 // too many connections or commands; the reason is the delay, as "5000 ms"
 )
 
 // Close is a reason to end a connection.

@@ -21,6 +21,7 @@ type Encoding interface {
 	AppendExpiring(b []byte, inMillis int64) []byte
 	AppendPong(b, id, n []byte) []byte
 	AppendError(b, id []byte, e *Error) []byte
+	AppendGoaway(b []byte, reason string, inMillis int64) []byte
 }
 
 // JSON is the encoding of doorbell.v1.json.
@@ -58,5 +59,9 @@ func (textJSON) AppendDegraded(b []byte, degraded bool) []byte { return AppendDe
 func (textJSON) AppendExpiring(b []byte, inMillis int64) []byte { return AppendExpiring(b, inMillis) }
 
 func (textJSON) AppendPong(b, id, n []byte) []byte { return AppendPong(b, id, n) }
+
+func (textJSON) AppendGoaway(b []byte, reason string, inMillis int64) []byte {
+	return AppendGoaway(b, reason, inMillis)
+}
 
 func (textJSON) AppendError(b, id []byte, e *Error) []byte { return AppendError(b, id, e) }

@@ -78,6 +78,15 @@ func AppendPong(b, id, n []byte) []byte {
 	return append(b, '}')
 }
 
+// AppendGoaway asks the client to reconnect at a random moment within inMillis ms; reason is one of our own words.
+func AppendGoaway(b []byte, reason string, inMillis int64) []byte {
+	b = append(b, `{"goaway":{"reason":`...)
+	b = appendString(b, reason)
+	b = append(b, `,"in_ms":`...)
+	b = strconv.AppendInt(b, inMillis, 10)
+	return append(b, "}}"...)
+}
+
 // AppendError answers a command that was not carried out.
 func AppendError(b, id []byte, e *Error) []byte {
 	b = appendID(b, id)

@@ -63,6 +63,7 @@ func (c *Conn) Frame(b []byte) []byte {
 	reason, pong := c.reason, c.pong
 	c.pong = nil
 	ping := reason == nil && pong == nil && c.pingLocked()
+	goaway, why, within := c.due.flags&goawayWanted != 0, c.due.reason, c.due.within
 	c.mu.Unlock()
 	switch {
 	case reason != nil:
@@ -72,17 +73,29 @@ func (c *Conn) Frame(b []byte) []byte {
 	case ping:
 		return control(b, websocket.PingMessage, nil)
 	}
-	var frame []byte
+	if goaway {
+		if frame := c.message(b, func(b []byte) []byte { return c.dialogue.Goaway(b, why.String(), within) }); frame != nil {
+			c.mu.Lock()
+			c.due.flags &^= goawayWanted
+			c.mu.Unlock()
+			return frame
+		}
+	}
+	return c.message(b, c.dialogue.Next)
+}
+
+// message appends a frame with a message of the dialogue's; nil: it has none.
+func (c *Conn) message(b []byte, next func([]byte) []byte) (frame []byte) {
 	c.guarded(func() {
 		empty := true
-		frame = AppendFrame(b, c.opt.Subprotocols[c.spoken].Opcode(), func(b []byte) []byte {
+		whole := AppendFrame(b, c.opt.Subprotocols[c.spoken].Opcode(), func(b []byte) []byte {
 			n := len(b)
-			b = c.dialogue.Next(b)
+			b = next(b)
 			empty = len(b) == n
 			return b
 		})
-		if empty {
-			frame = nil
+		if !empty {
+			frame = whole
 		}
 	})
 	return frame
