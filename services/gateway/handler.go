@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/doorbell-sync/doorbell/pkg/problem"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/front"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
 )
 
@@ -20,6 +22,12 @@ const bearer = "bearer."
 //
 // Connections outlive their requests, so they don't end with the http.Server: Close does that.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.handle) }
+
+// Listen takes handshakes off a listener without TLS before an http.Server sees them, which spares memory; the handler gets
+// what is left.
+func (g *Gateway) Listen(l net.Listener) net.Listener {
+	return front.Listen(l, Path, g.Handler(), g.log)
+}
 
 func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	switch {

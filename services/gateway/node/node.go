@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
@@ -47,6 +48,7 @@ func New(c config.Config, log *slog.Logger) *Node {
 	n := &Node{config: c, log: log, telemetry: telemetry.New(), drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.server.Front(func(l net.Listener) net.Listener { return n.gateway.Listen(l) })
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))

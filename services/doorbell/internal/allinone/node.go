@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 
@@ -55,6 +56,7 @@ func newNode(c config.Config, log *slog.Logger) *Node {
 	n := &Node{config: c, log: log, telemetry: telemetry.New(), drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.server.Front(func(l net.Listener) net.Listener { return n.gateway.Listen(l) })
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	return n
 }
