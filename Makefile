@@ -3,13 +3,16 @@
 
 .DEFAULT_GOAL := help
 
-.PHONY: help run build test bench fuzz lint fmt generate tidy clean
+.PHONY: help run example build test bench fuzz lint fmt generate tidy reference clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build Doorbell and run it on this machine; the last line is its page (ARGS="--data DIR" …)
 	@scripts/run.sh $(ARGS)
+
+example: ## run an example of the browser side: make example NAME=race, prices or board (ARGS="--port 8090")
+	@scripts/example.sh $(NAME) $(ARGS)
 
 build: ## build every service's binary into bin/
 	@scripts/build.sh
@@ -37,6 +40,10 @@ tidy: ## bring every go.mod, go.sum and go.work in line with the code
 	@scripts/each-module.sh env GOWORK=off go mod tidy
 	@go work sync
 	@scripts/each-module.sh env GOWORK=off go mod tidy
+
+reference: ## generate the TypeScript client's API reference into clients/ts/api
+	@scripts/setup.sh node npm
+	@cd clients && npm ci --loglevel=error >/dev/null && npm run --silent docs --workspace ts
 
 clean: ## remove what was built; doorbell-data/ stays
 	@rm -rf bin

@@ -16,13 +16,15 @@ cd "$(dirname "$0")/.."
 # name     | Debian packages            | Homebrew             | in words
 things='
 gcc        | gcc libc6-dev              | -                    | a C compiler
-node       | nodejs                     | node                 | Node.js 18 or newer
+node       | nodejs                     | node                 | Node.js 20.19 or newer
+npm        | npm                        | node                 | npm 9 or newer
 chromium   | chromium fonts-dejavu-core | --cask google-chrome | Chromium or Google Chrome (or CHROMIUM=its path)
 shellcheck | shellcheck                 | shellcheck           | ShellCheck
 postgres   | postgresql                 | postgresql@17        | the PostgreSQL server, 14 or newer (or PG_BIN=its bin folder)
 redis      | redis-server               | redis                | redis-server 7 or newer
 nginx      | nginx                      | nginx                | nginx (or NGINX=its path)
 varnish    | varnish gcc libc6-dev      | varnish              | Varnish (or VARNISHD=its path)
+nchan      | nginx libnginx-mod-nchan   | -                    | nginx with nchan, for `doorbell bench signals` (or NCHAN=the module's path)
 '
 
 has_gcc() {
@@ -33,8 +35,13 @@ has_gcc() {
 has_node() {
 	local version
 	version=$(node --version 2>/dev/null) || return 1
-	version=${version#v}
-	[ "${version%%.*}" -ge 18 ]
+	[ "$(number "${version#v}")" -ge 20019 ]
+}
+
+has_npm() {
+	local version
+	version=$(npm --version 2>/dev/null) || return 1
+	[ "${version%%.*}" -ge 9 ]
 }
 
 has_chromium() {
@@ -81,6 +88,11 @@ has_nginx() {
 # Likewise.
 has_varnish() {
 	[ -x "${VARNISHD:-/usr/sbin/varnishd}" ] || command -v varnishd >/dev/null
+}
+
+# A module is no command.
+has_nchan() {
+	has_nginx && [ -f "${NCHAN:-/usr/lib/nginx/modules/ngx_nchan_module.so}" ]
 }
 
 die() {

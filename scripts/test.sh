@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need, runs the tests of every module and of the page, and cleans up, also after a failure.
+# Installs what the tests need, runs the tests of every module, of the page and of the TypeScript client, and cleans up,
+# also after a failure.
 # Arguments go to `go test`.
 #
 # shellcheck disable=SC2317,SC2329 # it doesn't see the functions that are called through trap and in_group
@@ -7,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh gcc node chromium postgres redis nginx varnish
+scripts/setup.sh gcc node npm chromium postgres redis nginx varnish
 
 # Everything temporary goes here: binaries that tests build, databases, browser profiles.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/doorbell-test.XXXXXX")
@@ -66,6 +67,19 @@ page_tests() {
 	node --test --test-reporter=spec "${files[@]}"
 }
 
+# Types, units, sizes, and then real browsers against the real binary, which is the one that the Go tests build as well.
+client_tests() {
+	local status=0
+	scripts/build.sh ./services/doorbell/cmd/doorbell || return 1
+	cd clients
+	npm ci --prefer-offline --loglevel=error >/dev/null || return 1
+	npm run --silent check --workspaces || status=1
+	cd ts
+	npm test --silent || status=1
+	npm run --silent e2e || status=1
+	return "$status"
+}
+
 # in_group COMMAND…: as a process group of its own, for end.
 in_group() {
 	local status=0
@@ -79,5 +93,6 @@ in_group() {
 
 failed=0
 if [ -d "$page" ]; then in_group page_tests || failed=1; fi
+in_group client_tests || failed=1
 in_group go_tests "$@" || failed=1
 exit "$failed"

@@ -53,6 +53,10 @@ type Config struct {
 	Keys []auth.Key `yaml:"keys"`
 	// Tokens says which signed tokens are good.
 	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
+	// Limits are how much one client may ask of the API.
+	Limits Limits `yaml:"limits" envPrefix:"LIMITS_"`
+	// Authorization is the application's own say, beside the tokens'.
+	Authorization Authorization `yaml:"authorization" envPrefix:"AUTHORIZATION_"`
 	// Default is the policy of namespaces that are not named, and what those that are begin with.
 	Default policy.Namespace `yaml:"default"`
 	// Namespaces are policies by namespace; what one doesn't say is as in Default.
@@ -62,12 +66,14 @@ type Config struct {
 // Defaults is the configuration when nobody says anything.
 func Defaults() Config {
 	return Config{
-		Listen:    "127.0.0.1:8080",
-		Data:      "doorbell-data",
-		DrainWait: 3 * time.Second,
-		Gateway:   defaultGateway(),
-		Tokens:    defaultTokens(),
-		Default:   policy.Default(),
+		Listen:        "127.0.0.1:8080",
+		Data:          "doorbell-data",
+		DrainWait:     3 * time.Second,
+		Authorization: defaultAuthorization(),
+		Gateway:       defaultGateway(),
+		Tokens:        defaultTokens(),
+		Limits:        defaultLimits(),
+		Default:       policy.Default(),
 	}
 }
 
@@ -82,7 +88,7 @@ func Load(path string, environ []string) (Config, error) {
 	}
 	err := env.ParseWithOptions(&c, env.Options{Prefix: EnvPrefix, Environment: env.ToMap(environ)})
 	if err != nil {
-		return Config{}, fmt.Errorf("environment: %w", err)
+		return Config{}, plainEnv(err)
 	}
 	return c, nil
 }
@@ -123,6 +129,7 @@ func (c *Config) Validate() error {
 		bad(`internal_listen is %q; allowed: "" for none, or "host:port", such as "127.0.0.1:9090"`, c.InternalListen)
 	}
 	errs = append(errs, c.TLS.validate())
+	errs = append(errs, c.Limits.validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}
@@ -139,12 +146,18 @@ func (c *Config) Validate() error {
 	if _, err := auth.NewKeys(c.Keys); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, c.Tokens.validate(), c.Default.Validate("default"))
+	errs = append(errs, c.Tokens.validate(), c.Authorization.validate(), c.Default.Validate("default"))
 	for _, name := range sortedKeys(c.Namespaces) {
 		if _, err := feed.ParseNamespace(name); err != nil {
 			bad("namespaces: %w", err)
 		}
 		errs = append(errs, c.Namespaces[name].Validate("namespaces."+name))
+	}
+	for _, p := range c.Policies().All() {
+		if p.Authorize && c.Authorization.URL == "" {
+			bad("a policy has authorize, but authorization.url is empty")
+			break
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -169,3 +169,11 @@ func TestInternalListen(t *testing.T) {
 		}
 	}
 }
+
+// TestWrongVariablesAreNamed as the operator knows them.
+func TestWrongVariablesAreNamed(t *testing.T) {
+	_, err := Load("", []string{"DOORBELL_DRAIN_WAIT=soon"})
+	if err == nil || !strings.Contains(err.Error(), "DOORBELL_DRAIN_WAIT: ") || !strings.Contains(err.Error(), "soon") {
+		t.Errorf("a drain wait that is none: %v", err)
+	}
+}

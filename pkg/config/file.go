@@ -44,7 +44,7 @@ func (c *Config) readFile(path string) error {
 	return nil
 }
 
-var goType = regexp.MustCompile(` (in|into) (type )?[\w.\[\]*]*(Config|Namespace|Cache|Key|Tokens|TokenKey)\b`)
+var goType = regexp.MustCompile(` (in|into) (type )?[\w.\[\]*]*(Config|Namespace|Cache|Key|Tokens|TokenKey|Authorization)\b`)
 
 // plain takes the names of Go types out of the YAML library's messages: they say nothing to an operator.
 func plain(err error) error {

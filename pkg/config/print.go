@@ -25,7 +25,7 @@ func (c Config) Print(w io.Writer) error {
 		}
 		c.Keys = append(c.Keys, key)
 	}
-	c.Tokens = c.Tokens.withoutSecrets()
+	c.Tokens, c.Authorization = c.Tokens.withoutSecrets(), c.Authorization.withoutSecrets()
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	if err := enc.Encode(c); err != nil {

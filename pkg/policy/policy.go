@@ -17,6 +17,8 @@ import (
 type Namespace struct {
 	// Public feeds can be read and followed by anybody, and their answers held by shared caches.
 	Public bool `yaml:"public"`
+	// Authorize has the authorization callback asked about feeds that a token's patterns don't allow.
+	Authorize bool `yaml:"authorize"`
 	// Retention is how long tombstones are kept at least. A reader that was away for longer starts over from a
 	// snapshot. 0: for ever.
 	Retention time.Duration `yaml:"retention"`
@@ -124,6 +126,9 @@ func (s *Set) For(name feed.Name) Namespace {
 	}
 	return s.fallback
 }
+
+// Authorize tells whether the authorization callback is asked about the feed.
+func (s *Set) Authorize(name feed.Name) bool { return s.For(name).Authorize }
 
 // SignalInterval is the feed's, as a [bus.IntervalFunc].
 func (s *Set) SignalInterval(name feed.Name) time.Duration { return s.For(name).SignalInterval }

@@ -22,6 +22,12 @@ type Store = rest.Store
 // Options says what the API serves and to whom. Store, Bus and Policies are required.
 type Options = rest.Options
 
+// Limits are how much one client may ask for; the zero Limits are none.
+type Limits = rest.Limits
+
+// Limit is so many requests a second in the long run, and so many at once.
+type Limit = rest.Limit
+
 // API is the service. It is safe for concurrent use.
 type API struct {
 	server *rest.Server
@@ -43,7 +49,17 @@ func (a *API) Handler() http.Handler { return a.server.Handler() }
 // Waiting is how many reads wait for the store to come up to their at_least.
 func (a *API) Waiting() int { return a.server.Waiting() }
 
-// Close answers waiting reads with 503 and ends what runs behind the scenes. Requests may still come; those that would
+// Cached is how many feeds are held in memory, and about how many bytes they take.
+func (a *API) Cached() (feeds, bytes int) { return a.server.Cached() }
+
+// Polling is how many long polls wait for news.
+func (a *API) Polling() int { return a.server.Polling() }
+
+// Drain has long polls answered at once from now on, telling clients to come back at once on another connection; those that
+// wait already go on, until Close.
+func (a *API) Drain() { a.server.Drain() }
+
+// Close answers waiting reads with 503, long polls with what there is, and ends what runs behind the scenes. Requests may still come; those that would
 // have to wait get 503. It neither waits for requests (that is the host's) nor closes the store or the bus. Closing
 // twice is fine.
 func (a *API) Close() { a.server.Close() }

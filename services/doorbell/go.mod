@@ -8,6 +8,7 @@ require (
 	github.com/doorbell-sync/doorbell/services/api v0.0.0
 	github.com/doorbell-sync/doorbell/services/gateway v0.0.0
 	github.com/doorbell-sync/doorbell/services/worker v0.0.0
+	github.com/gin-gonic/gin v1.12.0
 	github.com/gofrs/flock v0.13.1
 	github.com/shirou/gopsutil/v4 v4.26.10
 	github.com/spf13/cobra v1.10.2
@@ -25,11 +26,11 @@ require (
 	github.com/cloudwego/base64x v0.1.6 // indirect
 	github.com/coder/websocket v1.8.15 // indirect
 	github.com/doorbell-sync/doorbell/migrations v0.0.0 // indirect
+	github.com/doorbell-sync/doorbell/proto v0.0.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/ebitengine/purego v0.11.2 // indirect
 	github.com/gabriel-vasile/mimetype v1.4.12 // indirect
 	github.com/gin-contrib/sse v1.1.0 // indirect
-	github.com/gin-gonic/gin v1.12.0 // indirect
 	github.com/glebarez/go-sqlite v1.23.0 // indirect
 	github.com/glebarez/sqlite v1.11.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
@@ -73,6 +74,7 @@ require (
 	github.com/redis/go-redis/v9 v9.23.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/sethvargo/go-retry v0.5.0 // indirect
+	github.com/sony/gobreaker/v2 v2.4.0 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 	github.com/tklauser/go-sysconf v0.4.0 // indirect
 	github.com/tklauser/numcpus v0.12.0 // indirect
@@ -108,3 +110,5 @@ replace github.com/doorbell-sync/doorbell/services/gateway => ../../services/gat
 replace github.com/doorbell-sync/doorbell/services/worker => ../../services/worker
 
 replace github.com/doorbell-sync/doorbell/clients/go => ../../clients/go
+
+replace github.com/doorbell-sync/doorbell/proto => ../../proto

@@ -48,11 +48,11 @@ func (g *Gateway) admit() *problem.Problem {
 	switch {
 	case g.draining:
 		return turnedAway(outcomeDraining, "this node stops; come back")
-	case g.admitted >= g.limits.Connections:
+	case g.within >= g.limits.Connections:
 		g.metrics.limited(tooManyConnections)
 		return turnedAway(outcomeFull, "this node is full; come back")
 	}
-	g.admitted++
+	g.within++
 	g.serving.Add(1)
 	return nil
 }
@@ -60,7 +60,7 @@ func (g *Gateway) admit() *problem.Problem {
 // leave counts out what admit has counted in.
 func (g *Gateway) leave() {
 	g.mu.Lock()
-	g.admitted--
+	g.within--
 	g.mu.Unlock()
 	g.serving.Done()
 }

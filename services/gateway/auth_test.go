@@ -12,9 +12,14 @@ import (
 
 func TestTokens(t *testing.T) {
 	t.Parallel()
+	t.Run("json", func(t *testing.T) { tokens(t, (*harness).dial) })
+	t.Run("proto", func(t *testing.T) { tokens(t, (*harness).dialBinary) })
+}
+
+func tokens(t *testing.T, dial func(*harness, string) *client) {
 	h := start(t)
 	t.Run("a token decides what may be read", func(t *testing.T) {
-		c := h.dial(alice)
+		c := dial(h, alice)
 		c.send(`{"subscribe":{"inbox:7429":"","room:a:b":"","inbox:8":"","prices:a":""}}`)
 		c.expect(`{"subscribed":{"inbox:7429":null,"room:a:b":null,"prices:a":null},"denied":{"inbox:8":"forbidden"}}`)
 	})
@@ -34,7 +39,7 @@ func TestTokens(t *testing.T) {
 		c.hello()
 	})
 	t.Run("the first auth names the subject", func(t *testing.T) {
-		c := h.dial("")
+		c := dial(h, "")
 		c.send(`{"id":1,"subscribe":{"inbox:7429":""}}`)
 		c.expect(`{"id":1,"subscribed":{},"denied":{"inbox:7429":"forbidden"}}`)
 		c.send(`{"id":2,"auth":"` + alice + `"}`)
@@ -45,7 +50,7 @@ func TestTokens(t *testing.T) {
 		c.expectNothing(h)
 	})
 	t.Run("what a new token no longer allows is denied and unsubscribed", func(t *testing.T) {
-		c := h.dial(alice)
+		c := dial(h, alice)
 		c.send(`{"subscribe":{"inbox:7429":"","room:1":"","prices:a":""}}`)
 		c.next()
 		c.send(`{"auth":"` + aliceLess + `"}`)
@@ -58,7 +63,7 @@ func TestTokens(t *testing.T) {
 		c.expect(`{"id":1,"subscribed":{},"denied":{"inbox:7429":"forbidden"}}`)
 	})
 	t.Run("another subject is refused, and nothing changes", func(t *testing.T) {
-		c := h.dial(alice)
+		c := dial(h, alice)
 		c.send(`{"id":4,"auth":"` + bob + `"}`)
 		c.expectError("4", "forbidden", "subject")
 		c.send(`{"subscribe":{"inbox:7429":"","inbox:8":""}}`)
@@ -67,12 +72,12 @@ func TestTokens(t *testing.T) {
 		}
 	})
 	t.Run("an invalid token by command closes as well", func(t *testing.T) {
-		c := h.dial(alice)
+		c := dial(h, alice)
 		c.send(`{"id":4,"auth":"wrong-0123456789"}`)
 		c.expectClose(4001)
 	})
 	t.Run("a token that can't be weighed changes nothing", func(t *testing.T) {
-		c := h.dial(alice)
+		c := dial(h, alice)
 		c.send(`{"id":4,"auth":"` + stuck + `"}`)
 		c.expectError("4", "unavailable", "still holds")
 		c.send(`{"subscribe":{"inbox:7429":""}}`)

@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
-	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
 )
 
 var restart = wire.Close{Code: wire.CloseRestart, Reason: "this node restarts"}
@@ -25,7 +25,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		g.drainEnd = time.Now().Add(g.timings.DrainWindow)
 		if window := g.timings.DrainWindow; window > 0 {
 			within := min(goWithin, window/4)
-			spread(g.conns, wsconn.Drain, window-within, within)
+			g.spreadLocked(session.Drain, window-within, within)
 		}
 	}
 	left := time.Until(g.drainEnd)
@@ -51,23 +51,13 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	}
 }
 
-// spread asks connections to go, at even distances over a time, in an order that has nothing to do with when they came.
-func spread(conns []*wsconn.Conn, why wsconn.GoawayReason, over, within time.Duration) {
-	for i, at := range rand.Perm(len(conns)) {
-		conns[i].Goaway(why, over*time.Duration(at)/time.Duration(len(conns)), within)
+// spreadLocked asks clients to go, at even distances over a time, in an order that has nothing to do with when they came.
+func (g *Gateway) spreadLocked(why session.Away, over, within time.Duration) {
+	for i, at := range rand.Perm(len(g.conns)) {
+		if s, ok := g.conns[i].Dialogue().(*session.Session); ok {
+			s.GoAway(why, over*time.Duration(at)/time.Duration(len(g.conns)), within)
+		}
 	}
-}
-
-// Rebalance asks a fraction of the connections, 0 to 1, to reconnect, spread over a time, and tells how many they are.
-func (g *Gateway) Rebalance(fraction float64, over time.Duration) int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	some := make([]*wsconn.Conn, 0, len(g.conns))
-	for _, i := range rand.Perm(len(g.conns))[:int(float64(len(g.conns))*min(max(fraction, 0), 1))] {
-		some = append(some, g.conns[i])
-	}
-	spread(some, wsconn.Rebalance, over, goWithin)
-	return len(some)
 }
 
 // closeAll closes with 1012, and whoever is on the way in, too.

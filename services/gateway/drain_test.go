@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/doorbell-sync/doorbell/services/gateway"
 )
 
@@ -119,32 +117,4 @@ func TestMaxAge(t *testing.T) {
 		t.Errorf("got %+v", m)
 	}
 	c.expectClose(1012)
-}
-
-// TestRebalance asks as many to go as it was told to.
-func TestRebalance(t *testing.T) {
-	t.Parallel()
-	h := start(t)
-	var all sync.WaitGroup
-	for range 20 {
-		c := h.dial("")
-		all.Go(func() {
-			for {
-				if _, err := c.tryNext(); err != nil {
-					if !websocket.IsCloseError(err, 1012) {
-						t.Error(err)
-					}
-					return
-				}
-			}
-		})
-	}
-	if n := h.Rebalance(0.25, 100*time.Millisecond); n != 5 {
-		t.Errorf("%d were asked", n)
-	}
-	h.eventually("five are gone", func() bool { return h.Status().Connections == 15 })
-	if n := h.Rebalance(7, 0); n != 15 {
-		t.Errorf("%d were asked", n)
-	}
-	all.Wait()
 }

@@ -195,3 +195,31 @@ func TestSubjectsAreListedAndDisconnected(t *testing.T) {
 	nobody.expectNothing(h)
 	h.eventually("they are forgotten", func() bool { return len(h.Sessions("ann"))+len(h.Sessions("bob")) == 0 })
 }
+
+func TestRebalanceAsksAPartToGo(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	const many = 20
+	var clients []*client
+	for range many {
+		clients = append(clients, h.dial(""))
+	}
+	if n := h.Rebalance(0.25); n != many/4 {
+		t.Errorf("asked %d; want %d", n, many/4)
+	}
+	asked := 0
+	for _, c := range clients {
+		c.send(`{"ping":1}`)
+		switch text := c.next(); text {
+		case `{"pong":1}`:
+		case `{"goaway":{"reason":"rebalance","in_ms":30000}}`:
+			asked++
+			c.expect(`{"pong":1}`) // it goes on until it goes
+		default:
+			t.Errorf("got %s", text)
+		}
+	}
+	if asked != many/4 {
+		t.Errorf("%d were asked to go; want %d", asked, many/4)
+	}
+}

@@ -1,7 +1,8 @@
-// Package gateway pushes signals to clients: it upgrades requests to WebSockets, and ties each one's dialogue to the
-// hub, which listens to the bus for all of them.
+// Package gateway pushes signals to clients: it upgrades requests to WebSockets or answers them with events, and ties each one's
+// dialogue to the hub, which listens to the bus for all of them.
 //
-//	GET /v1/signals ─▶ method, origin ─▶ upgrade ─▶ wsconn (frames) ◀─▶ session (commands) ◀─▶ hub (feeds) ◀─▶ bus
+//	GET /v1/signals ─▶ method, origin ─┬▶ upgrade ─▶ wsconn (frames) ◀─▶ session (commands) ◀─▶ hub (feeds) ◀─▶ bus
+//	                                   └▶ feeds ───▶ sse (events) ◀───▶
 //
 // No database is touched anywhere in it.
 package gateway
@@ -21,6 +22,7 @@ import (
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/pace"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wheel"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
@@ -36,6 +38,7 @@ type Gateway struct {
 	sessions session.Options
 	sockets  wsconn.Options
 	kinds    []*session.Kind // by subprotocol
+	streams  sse.Options
 	wheel    *wheel.Wheel
 	shards   *shard.Pool
 	abort    context.CancelFunc // of what all connections wait for
@@ -51,9 +54,19 @@ type Gateway struct {
 	draining bool           // no new connections
 	drainEnd time.Time      // when draining closes what is left
 	closing  bool           // nor any others
-	admitted int            // connections, and requests that may become one
-	conns    []*wsconn.Conn // each knows its place
+	within   int            // connections, and requests that may become one
+	conns    []conn         // each knows its place
 	serving  sync.WaitGroup // requests and connections; grows under mu only while not draining
+}
+
+// conn is a connection of any transport.
+type conn interface {
+	Close(why wire.Close)
+	Abort()
+	// Place is its index in Gateway.conns, guarded by Gateway.mu.
+	Place() *int32
+	// Dialogue is the connection's [*session.Session]; nil before it begins and once it ends.
+	Dialogue() any
 }
 
 // New makes a gateway that listens to the bus. Close ends it; the bus stays the caller's.
@@ -93,17 +106,23 @@ func New(opt Options) (*Gateway, error) {
 	}
 	g.sessions.Revoker, _ = opt.Auth.(auth.Revoker)
 	g.sockets = wsconn.Options{
-		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, Ended: g.ended, MaxFrame: wire.MaxFrame,
-		Counts:    new(wsconn.Counts),
+		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, MaxFrame: wire.MaxFrame, Counts: new(wsconn.Counts),
+		Ended:     func(c *wsconn.Conn, why wire.Close) { g.ended(c, why) },
 		Outlet:    outlet.Options{Stall: t.Stall},
 		PingEvery: t.PingEvery, PongWait: t.PongWait, MessageWait: t.MessageWait, CloseWait: t.CloseWait,
 	}
 	g.sockets.Context, g.abort = context.WithCancel(context.Background())
+	g.streams = sse.Options{
+		Logger: opt.Logger, Context: g.sockets.Context, Wheel: g.wheel, Shards: g.shards, Outlet: g.sockets.Outlet,
+		Ended:        func(c *sse.Conn, why wire.Close) { g.ended(c, why) },
+		CommentEvery: t.PingEvery, CloseWait: t.CloseWait,
+	}
 	for _, spoken := range []struct {
 		wsconn.Subprotocol
 		wire.Encoding
 	}{
 		{wsconn.Subprotocol{Name: "doorbell.v1.json"}, wire.JSON},
+		{wsconn.Subprotocol{Name: "doorbell.v1.proto", Binary: true}, wire.Proto},
 	} {
 		g.sockets.Subprotocols = append(g.sockets.Subprotocols, spoken.Subprotocol)
 		g.kinds = append(g.kinds, &session.Kind{Encoding: spoken.Encoding, Form: &frames{spoken.Encoding, spoken.Opcode()}})
@@ -163,31 +182,36 @@ func (g *Gateway) serve(c *wsconn.Conn, token string) bool {
 		c.Abort() // closed while this one was being upgraded
 		return false
 	}
+	g.add(c, dialogue)
+	c.Start(dialogue)
+	return true
+}
+
+// add keeps a connection, which is to be started. If it has come too late it goes at once, and otherwise at its age.
+func (g *Gateway) add(c conn, dialogue *session.Session) {
 	g.mu.Lock()
-	c.Place = int32(len(g.conns))
+	*c.Place() = int32(len(g.conns))
 	g.conns = append(g.conns, c)
 	draining, closing := g.draining, g.closing
 	g.mu.Unlock()
 	g.metrics.handshake(outcomeAccepted)
-	c.Start(dialogue)
 	switch age := g.timings.MaxAge; {
 	case closing:
 		c.Close(restart)
 	case draining:
-		c.Goaway(wsconn.Drain, 0, 0)
+		dialogue.GoAway(session.Drain, 0, 0)
 	case age > 0:
-		c.Goaway(wsconn.Age, time.Duration(float64(age)*(0.8+0.4*rand.Float64())), min(goWithin, age/10))
+		dialogue.GoAway(session.Age, time.Duration(float64(age)*(0.8+0.4*rand.Float64())), min(goWithin, age/10))
 	}
-	return true
 }
 
 // ended forgets a connection of which nothing is left.
-func (g *Gateway) ended(c *wsconn.Conn, why wire.Close) {
+func (g *Gateway) ended(c conn, why wire.Close) {
 	g.metrics.closed(why.Code)
 	g.mu.Lock()
 	last := len(g.conns) - 1
 	moved := g.conns[last]
-	g.conns[c.Place], moved.Place = moved, c.Place
+	g.conns[*c.Place()], *moved.Place() = moved, *c.Place()
 	g.conns[last] = nil
 	g.conns = g.conns[:last]
 	g.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/front"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
 )
 
@@ -18,7 +19,7 @@ const Path = "/v1/signals"
 const bearer = "bearer."
 
 // Handler serves [Path]. A foreign origin and a gateway that stops are refused with a problem; whatever else there is
-// to refuse is said by a close code, which browsers can see.
+// to refuse on a WebSocket is said by a close code, which browsers can see.
 //
 // Connections outlive their requests, so they don't end with the http.Server: Close does that.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.handle) }
@@ -33,29 +34,50 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path != Path:
 		problem.Write(w, problem.New(http.StatusNotFound, "not_found", "there is nothing here; signals are at "+Path))
+	case r.Method == http.MethodOptions:
+		g.preflight(w, r)
 	case r.Method != http.MethodGet:
-		w.Header().Set("Allow", http.MethodGet)
-		problem.Write(w, problem.New(http.StatusMethodNotAllowed, "method_not_allowed", "allowed: GET"))
-	case !wsconn.IsUpgrade(r):
+		w.Header().Set("Allow", methods)
+		problem.Write(w, problem.New(http.StatusMethodNotAllowed, "method_not_allowed", "allowed: "+methods))
+	case wsconn.IsUpgrade(r):
+		g.upgrade(w, r)
+	case wantsEvents(r):
+		g.events(w, r)
+	default:
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Connection", "Upgrade")
-		problem.Write(w, problem.New(http.StatusUpgradeRequired, "upgrade_required", "signals come over a WebSocket"))
-	default:
-		g.upgrade(w, r)
+		problem.Write(w, problem.New(http.StatusUpgradeRequired, "upgrade_required",
+			"signals come over a WebSocket, or as events with Accept: "+sse.ContentType))
 	}
 }
 
-func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
-	if from, ok := g.origins.Allow(r, g.proxies); !ok {
+// methods are those that are allowed.
+const methods = http.MethodGet + ", " + http.MethodOptions
+
+// originAllowed tells whether the page that asks may. If not, it has been told.
+func (g *Gateway) originAllowed(w http.ResponseWriter, r *http.Request) bool {
+	from, ok := g.origins.Allow(r, g.proxies)
+	if !ok {
 		g.log.Warn("origin refused; if it is yours, add it to the allowed origins",
 			"origin", clip(from), "host", clip(r.Host), "remote", r.RemoteAddr)
 		g.metrics.handshake(outcomeOrigin)
 		problem.Write(w, problem.New(http.StatusForbidden, "origin_not_allowed", "pages of this origin may not connect"))
-		return
 	}
-	if p := g.admit(); p != nil {
+	return ok
+}
+
+// admitted tells whether the request is counted in. If not, whoever asks has been told.
+func (g *Gateway) admitted(w http.ResponseWriter) bool {
+	p := g.admit()
+	if p != nil {
 		g.metrics.handshake(p.Code)
 		problem.Write(w, p)
+	}
+	return p == nil
+}
+
+func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
+	if !g.originAllowed(w, r) || !g.admitted(w) {
 		return
 	}
 	serving := false

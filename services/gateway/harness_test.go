@@ -143,6 +143,7 @@ type client struct {
 	*websocket.Conn
 	t        testing.TB
 	response *http.Response
+	binary   *translator // nil: doorbell.v1.json
 }
 
 // open upgrades, and reads nothing yet.
@@ -184,7 +185,11 @@ func (c *client) hello() {
 
 func (c *client) send(text string) {
 	c.t.Helper()
-	if err := c.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
+	kind, message := websocket.TextMessage, []byte(text)
+	if c.binary != nil {
+		kind, message = websocket.BinaryMessage, c.binary.command(text)
+	}
+	if err := c.WriteMessage(kind, message); err != nil {
 		c.t.Fatal("send:", err)
 	}
 }
@@ -201,7 +206,10 @@ func (c *client) next() string {
 
 func (c *client) tryNext() (string, error) {
 	_ = c.SetReadDeadline(time.Now().Add(patience))
-	_, b, err := c.ReadMessage()
+	kind, b, err := c.ReadMessage()
+	if c.binary != nil && err == nil {
+		return c.binary.message(kind, b), nil
+	}
 	return string(b), err
 }
 

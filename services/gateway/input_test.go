@@ -246,9 +246,9 @@ func TestOtherRequests(t *testing.T) {
 		want         [2]string
 	}{
 		{"GET", "/v1/signals", nil, 426, [2]string{"Upgrade", "websocket"}},
-		{"POST", "/v1/signals", nil, 405, [2]string{"Allow", "GET"}},
-		{"HEAD", "/v1/signals", nil, 405, [2]string{"Allow", "GET"}},
-		{"POST", "/v1/signals", websocketHeaders, 405, [2]string{"Allow", "GET"}},
+		{"POST", "/v1/signals", nil, 405, [2]string{"Allow", "GET, OPTIONS"}},
+		{"HEAD", "/v1/signals", nil, 405, [2]string{"Allow", "GET, OPTIONS"}},
+		{"POST", "/v1/signals", websocketHeaders, 405, [2]string{"Allow", "GET, OPTIONS"}},
 		{"GET", "/v1/signals/", websocketHeaders, 404, [2]string{"Cache-Control", "no-store"}},
 		{"GET", "/v1/signals", without("Sec-Websocket-Version", "8"), 400, [2]string{"Sec-Websocket-Version", "13"}},
 		{"GET", "/v1/signals", without("Sec-Websocket-Key", "short"), 400, [2]string{"Cache-Control", "no-store"}},

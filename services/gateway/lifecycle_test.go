@@ -31,7 +31,7 @@ func TestDegraded(t *testing.T) {
 	if s := h.Status(); s.BusAlive || !s.Ready {
 		t.Errorf("status %+v", s)
 	}
-	fresh := h.dial("")
+	fresh := h.dialBinary("")
 	fresh.expect(`{"degraded":true}`)
 	// What is followed and what isn't: nothing is known of either, and nobody waits.
 	fresh.send(`{"id":1,"subscribe":{"prices:a":"","prices:b":""}}`)

@@ -7,7 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
 )
 
 // Outcomes of handshakes; those of problems are their codes.
@@ -47,7 +49,7 @@ func newMetrics(to prometheus.Registerer, g *Gateway) *metrics {
 		m.all = append(m.all, v)
 		return v
 	}
-	count := func(name, help string, get func() float64) {
+	counter := func(name, help string, get func() float64) {
 		m.all = append(m.all, prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, get))
 	}
 	gauge := func(name, help string, labels prometheus.Labels, get func() float64) {
@@ -68,7 +70,9 @@ func newMetrics(to prometheus.Registerer, g *Gateway) *metrics {
 	m.all = append(m.all, m.flush)
 
 	gauge("connections", "Open connections, by transport.", prometheus.Labels{"transport": "websocket"},
-		func() float64 { return float64(g.Status().Connections) })
+		func() float64 { return count[*wsconn.Conn](g) })
+	gauge("connections", "Open connections, by transport.", prometheus.Labels{"transport": "sse"},
+		func() float64 { return count[*sse.Conn](g) })
 	gauge("connections_limit", "How many connections this process takes.", nil, func() float64 { return float64(g.limits.Connections) })
 	gauge("subscriptions", "Feeds followed, each counted once per connection.", nil,
 		func() float64 { return float64(g.hub.Stats().Follows) })
@@ -79,15 +83,15 @@ func newMetrics(to prometheus.Registerer, g *Gateway) *metrics {
 		}
 		return 0
 	})
-	count("degraded_seconds_total", "How long the bus has been lost, altogether.", func() float64 { return g.hub.Stats().Degraded.Seconds() })
-	count("signals_total", "Signals that the bus has delivered.", func() float64 { return float64(g.hub.Stats().Signals) })
-	count("coalesced_total", "Signals to a connection that a later one has made unnecessary.",
+	counter("degraded_seconds_total", "How long the bus has been lost, altogether.", func() float64 { return g.hub.Stats().Degraded.Seconds() })
+	counter("signals_total", "Signals that the bus has delivered.", func() float64 { return float64(g.hub.Stats().Signals) })
+	counter("coalesced_total", "Signals to a connection that a later one has made unnecessary.",
 		func() float64 { return float64(g.hub.Stats().Coalesced) })
-	count("frames_total", "Frames handed to sockets, of all kinds.", func() float64 { return float64(g.shards.Written().Frames) })
-	count("bytes_total", "Bytes of these.", func() float64 { return float64(g.shards.Written().Bytes) })
-	count("full_sockets_total", "Frames that a socket did not take at once.", func() float64 { return float64(g.shards.Written().Full) })
-	count("pings_late_total", "Pings written more than a second late.", func() float64 { return float64(g.sockets.Counts.PingsLate.Load()) })
-	count("silent_total", "Connections dropped because no sign of life came in time.",
+	counter("frames_total", "Frames handed to sockets, of all kinds.", func() float64 { return float64(g.shards.Written().Frames) })
+	counter("bytes_total", "Bytes of these.", func() float64 { return float64(g.shards.Written().Bytes) })
+	counter("full_sockets_total", "Frames that a socket did not take at once.", func() float64 { return float64(g.shards.Written().Full) })
+	counter("pings_late_total", "Pings written more than a second late.", func() float64 { return float64(g.sockets.Counts.PingsLate.Load()) })
+	counter("silent_total", "Connections dropped because no sign of life came in time.",
 		func() float64 { return float64(g.sockets.Counts.Silent.Load()) })
 	return m
 }
@@ -126,4 +130,17 @@ func (m *metrics) closed(code int) {
 		label = strconv.Itoa(code)
 	}
 	m.closes.WithLabelValues(label).Inc()
+}
+
+// count is how many connections of one transport there are.
+func count[T conn](g *Gateway) float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for _, c := range g.conns {
+		if _, ok := c.(T); ok {
+			n++
+		}
+	}
+	return float64(n)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 )
 
-// TestDialogues is the protocol's section 3, line by line.
+// TestDialogues is the protocol's section 3, line by line, in both encodings.
 func TestDialogues(t *testing.T) {
 	type step struct {
 		send    string
@@ -81,23 +81,25 @@ func TestDialogues(t *testing.T) {
 				want: []string{`{"subscribed":{"prices:a":null}}`}},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := start(t)
-			c := h.dial("")
-			for _, s := range steps {
-				if s.publish != "" {
-					h.publish(s.publish, s.seq)
+		for _, encoding := range []string{"json", "proto"} {
+			t.Run(encoding+": "+name, func(t *testing.T) {
+				t.Parallel()
+				h := start(t)
+				c := h.dialers()[encoding]("")
+				for _, s := range steps {
+					if s.publish != "" {
+						h.publish(s.publish, s.seq)
+					}
+					if s.send != "" {
+						c.send(s.send)
+					}
+					c.expect(s.want...)
+					if s.quiet {
+						c.expectNothing(h)
+					}
 				}
-				if s.send != "" {
-					c.send(s.send)
-				}
-				c.expect(s.want...)
-				if s.quiet {
-					c.expectNothing(h)
-				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -115,6 +117,7 @@ func TestSubprotocols(t *testing.T) {
 		{[]string{"bearer." + alice, "doorbell.v1.json"}, "doorbell.v1.json"},
 		{[]string{"mqtt, doorbell.v9.json"}, ""},
 		{[]string{"mqtt, doorbell.v1.json"}, "doorbell.v1.json"},
+		{[]string{"doorbell.v1.json, doorbell.v1.proto"}, "doorbell.v1.json"},
 	} {
 		c := h.open(http.Header{"Sec-Websocket-Protocol": tc.offered})
 		if got := c.response.Header.Values("Sec-WebSocket-Protocol"); strings.Join(got, ",") != tc.selected {

@@ -115,6 +115,9 @@ func subscribeRace(t *testing.T, rounds int, flap bool) {
 	var all sync.WaitGroup
 	for who := range clients {
 		c := h.dial("")
+		if who%2 == 1 {
+			c = h.dialBinary("")
+		}
 		all.Go(func() {
 			for round := range rounds / clients {
 				if !raceRound(c, who*rounds+round, name, &published) {
@@ -298,6 +301,7 @@ func TestCommandsWithoutReading(t *testing.T) {
 			break
 		}
 	}
+	_ = c.SetWriteDeadline(time.Time{}) // pings may have to be answered
 	if sent == 5000 {
 		t.Fatal("it was read from all the time")
 	}

@@ -2,9 +2,14 @@ package gateway
 
 import (
 	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
 	"time"
 
+	"github.com/doorbell-sync/doorbell/pkg/admin"
 	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 )
 
@@ -31,21 +36,14 @@ func (g *Gateway) endRevoked(ctx context.Context, by auth.Revoker) {
 	}
 }
 
-// Session is one connection as operators see it.
-type Session struct {
-	ID string `json:"session"`
-	// TokenID is its token's (jti); "" for one that has none.
-	TokenID string `json:"jti,omitempty"`
-	// Expires is when its token ends; nil: never.
-	Expires *time.Time `json:"expires,omitempty"`
-}
+var _ admin.Gateway = (*Gateway)(nil)
 
 // Sessions lists those of a subject on this node.
-func (g *Gateway) Sessions(subject string) []Session {
-	var all []Session
+func (g *Gateway) Sessions(subject string) []admin.Session {
+	var all []admin.Session
 	for _, s := range g.sessions.Registry.Of(subject) {
 		p := s.Principal()
-		info := Session{ID: s.String(), TokenID: p.ID}
+		info := admin.Session{ID: s.String(), TokenID: p.ID}
 		if !p.Expires.IsZero() {
 			info.Expires = &p.Expires
 		}
@@ -66,4 +64,27 @@ func (g *Gateway) Disconnect(subject string, forbid bool, reason string) int {
 		s.End(end)
 	}
 	return len(all)
+}
+
+// rebalanceWithin is how long clients that are asked to go may take.
+const rebalanceWithin = 30 * time.Second
+
+// Rebalance asks a part of the connections, 0 to 1, chosen at random, to connect elsewhere, and tells how many. They go at random
+// moments of half a minute; what is left of them then is closed with 1012.
+func (g *Gateway) Rebalance(fraction float64) int {
+	g.mu.Lock()
+	all := slices.Clone(g.conns)
+	g.mu.Unlock()
+	var some []*session.Session
+	for _, c := range all {
+		if s, ok := c.Dialogue().(*session.Session); ok {
+			some = append(some, s)
+		}
+	}
+	rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+	some = some[:int(math.Ceil(min(max(fraction, 0), 1)*float64(len(some))))]
+	for _, s := range some {
+		s.GoAway(session.Rebalance, 0, rebalanceWithin)
+	}
+	return len(some)
 }

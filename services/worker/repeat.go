@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -11,11 +12,14 @@ import (
 const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
+	// tellEvery is how often the log is told that a job still fails.
+	tellEvery = time.Minute
 )
 
 // repeat does step, first after the given time, until ctx ends. step says how long to pause before the next; after an
 // error the pause is a backoff of at most maxRetry.
 func (w *Worker) repeat(ctx context.Context, job string, maxRetry, pause time.Duration, step func(context.Context) (time.Duration, error)) {
+	var told time.Time // that it fails; zero: it works
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = min(firstRetry, maxRetry), maxRetry
 	for sleep(ctx, pause) {
@@ -25,8 +29,16 @@ func (w *Worker) repeat(ctx context.Context, job string, maxRetry, pause time.Du
 			return
 		case err != nil:
 			pause = retry.NextBackOff()
-			w.log.WarnContext(ctx, "a background job failed and will be retried", "job", job, "error", err, "retry_in", pause)
+			level := slog.LevelDebug
+			if time.Since(told) >= tellEvery {
+				level, told = slog.LevelWarn, time.Now()
+			}
+			w.log.Log(ctx, level, "a background job failed and will be retried", "job", job, "error", err, "retry_in", pause)
 		default:
+			if !told.IsZero() {
+				w.log.InfoContext(ctx, "a background job works again", "job", job)
+			}
+			told = time.Time{}
 			retry.Reset()
 			pause = jitter(next)
 		}

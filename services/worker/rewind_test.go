@@ -129,13 +129,19 @@ func TestRewoundDatabase(t *testing.T) {
 				s.mu.Unlock()
 				if c.wait > 0 {
 					time.Sleep(c.wait - 2*time.Second)
+					s.mu.Lock()
 					if s.resumed != 0 {
 						t.Error("it didn't wait for the bus")
 					}
+					s.mu.Unlock()
 				}
 				time.Sleep(6 * time.Second)
 				b.setBroken(false)
 				time.Sleep(3 * time.Second)
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
 				for n, times := range c.want {
 					if got := s.renewed[n]; got != times {
 						t.Errorf("%s got %d new epochs; want %d", n, got, times)
@@ -146,10 +152,6 @@ func TestRewoundDatabase(t *testing.T) {
 				}
 				if len(s.renewed) != len(c.want) || s.resumed != 1 {
 					t.Errorf("renewed: %v, resumed %d times; want %v, once", s.renewed, s.resumed, c.want)
-				}
-				cancel()
-				if err := <-done; err != nil {
-					t.Error(err)
 				}
 			})
 		})

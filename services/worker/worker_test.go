@@ -1,7 +1,9 @@
 package worker
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -276,4 +278,19 @@ func TestRunEndsInTheMidstOfAnything(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAJobThatFailsOftenIsToldOfOnceAMinute: servers may be away for hours.
+func TestAJobThatFailsOftenIsToldOfOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &lockedBuffer{}
+		w := New(Options{Store: &fakeStore{}, Bus: &fakeBus{}, Policies: policy.NewSet(policy.Namespace{}, nil), Logger: slog.New(slog.NewTextHandler(log, nil))})
+		ctx, end := context.WithTimeout(t.Context(), 10*time.Minute-time.Second)
+		defer end()
+		tries := 0
+		w.repeat(ctx, "failing", time.Second, 0, func(context.Context) (time.Duration, error) { tries++; return time.Hour, errBroken })
+		if n := strings.Count(log.String(), "level=WARN"); n < 9 || n > 10 || tries < 300 {
+			t.Errorf("told %d times of %d failures in 10 minutes", n, tries)
+		}
+	})
 }

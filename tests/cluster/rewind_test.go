@@ -5,6 +5,7 @@ package cluster
 import (
 	"bufio"
 	"context"
+	crand "crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -52,6 +53,12 @@ func rewindPostgres(t *testing.T, timeline bool) {
 		heads[hot] = write(hot, fmt.Sprint("lost", i))
 	}
 	heads[quiet], heads[born] = write(quiet, "lost"), write(born, "lost")
+	// More than what a crash may take back of the database's log.
+	noise := make([]byte, 100<<10)
+	_, _ = crand.Read(noise)
+	if _, err := client.Put(t.Context(), "rewind:other", "noise", json.RawMessage(fmt.Sprintf("\"%x\"", noise))); err != nil {
+		t.Fatal(err)
+	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var following sync.WaitGroup

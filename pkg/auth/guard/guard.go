@@ -16,9 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
+	"github.com/doorbell-sync/doorbell/pkg/auth/callback"
 	"github.com/doorbell-sync/doorbell/pkg/auth/jwtauth"
 	"github.com/doorbell-sync/doorbell/pkg/auth/revoked"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/feed"
 )
 
 // logEvery is how often a reason is logged at most.
@@ -30,6 +32,8 @@ type Options struct {
 	Keys []auth.Key
 	// Tokens says which signed tokens are good; without keys and JWKS none is. Its Logger and Metrics are those of the Guard.
 	Tokens jwtauth.Options
+	// Callback is asked what tokens don't say; without a URL, nobody is. Its Logger and Metrics are those of the Guard.
+	Callback callback.Options
 	// Bus carries revocations, when it is a Broadcaster and a Keeper. Otherwise they hold on this node alone.
 	Bus bus.Bus
 	// Logger is told why tokens were refused. nil: slog.Default().
@@ -42,7 +46,8 @@ type Options struct {
 type Guard struct {
 	// static
 	chain       auth.Chain
-	tokens      *jwtauth.Tokens // nil: there are none
+	tokens      *jwtauth.Tokens    // nil: there are none
+	callback    *callback.Callback // nil: there is none
 	revocations *revoked.List
 	log         *slog.Logger
 	refused     map[auth.Reason]*refusals
@@ -60,6 +65,7 @@ type refusals struct {
 var (
 	_ auth.Authenticator = (*Guard)(nil)
 	_ auth.Revoker       = (*Guard)(nil)
+	_ auth.Authorizer    = (*Guard)(nil)
 )
 
 // New makes a Guard. Close ends it; the bus stays the caller's. The error joins all that is wrong with keys.
@@ -79,6 +85,12 @@ func New(opt Options) (*Guard, error) {
 			return nil, fmt.Errorf("tokens: %w", err)
 		}
 		g.chain = append(g.chain, g.tokens)
+	}
+	if opt.Callback.URL != "" {
+		opt.Callback.Logger, opt.Callback.Metrics = opt.Logger, opt.Metrics
+		if g.callback, err = callback.New(opt.Callback); err != nil {
+			return nil, err
+		}
 	}
 	b, _ := opt.Bus.(revoked.Bus)
 	g.revocations = revoked.New(b, opt.Logger)
@@ -103,6 +115,9 @@ func (g *Guard) measure(r prometheus.Registerer) {
 func (g *Guard) Close() error {
 	if g.tokens != nil {
 		g.tokens.Close()
+	}
+	if g.callback != nil {
+		g.callback.Close()
 	}
 	g.revocations.Close()
 	return nil
@@ -145,3 +160,11 @@ func (g *Guard) Revoked(p *auth.Principal) bool { return g.revocations.Revoked(p
 
 // Changed implements auth.Revoker.
 func (g *Guard) Changed() <-chan struct{} { return g.revocations.Changed() }
+
+// Authorize implements auth.Authorizer. Without a callback nothing is allowed beyond what tokens say.
+func (g *Guard) Authorize(ctx context.Context, p *auth.Principal, a auth.Action, feeds []feed.Name) []auth.Verdict {
+	if g.callback == nil {
+		return make([]auth.Verdict, len(feeds))
+	}
+	return g.callback.Authorize(ctx, p, a, feeds)
+}

@@ -15,5 +15,5 @@ func Open(c config.Config, b bus.Bus, log *slog.Logger, metrics prometheus.Regis
 	if err != nil {
 		return nil, err
 	}
-	return New(Options{Keys: c.Keys, Tokens: tokens, Bus: b, Logger: log, Metrics: metrics})
+	return New(Options{Keys: c.Keys, Tokens: tokens, Callback: c.Authorization.Options(), Bus: b, Logger: log, Metrics: metrics})
 }

@@ -42,7 +42,8 @@ func BySubject(subject string, before, until time.Time) Entry {
 	return Entry{Subject: subject, IssuedBefore: seconds, Until: until.Truncate(time.Millisecond)}
 }
 
-func (e Entry) check() error {
+// Check tells what is wrong with the entry.
+func (e Entry) Check() error {
 	switch {
 	case (e.ID == "") == (e.Subject == ""):
 		return errors.New("a revocation is of one of a token's id and a subject")
@@ -85,7 +86,7 @@ func parseText(s string) (Entry, bool) {
 		}
 		e.Subject, e.IssuedBefore = subject, n
 	}
-	return e, e.check() == nil && e.text() == s
+	return e, e.Check() == nil && e.text() == s
 }
 
 func parseLine(line string) (Entry, bool) {

@@ -123,7 +123,7 @@ func (l *List) Len() int {
 func (l *List) Revoke(ctx context.Context, entries ...Entry) error {
 	var errs []error
 	for _, e := range entries {
-		errs = append(errs, e.check())
+		errs = append(errs, e.Check())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err

@@ -125,7 +125,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		again, ok := parseLine(e.line())
-		if !ok || again != e || e.check() != nil || len(e.text()) > bus.MaxEntry {
+		if !ok || again != e || e.Check() != nil || len(e.text()) > bus.MaxEntry {
 			t.Errorf("%q was read as %+v, and that as %+v", s, e, again)
 		}
 	})

@@ -2,6 +2,8 @@ package gormstore
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
@@ -25,7 +27,21 @@ func rewindable(t *testing.T) (server *testkit.PostgresServer, copied testkit.Po
 	if _, err := p.Append(t.Context(), "b", touch); err != nil {
 		t.Fatal(err)
 	}
+	writeMuch(t, p)
 	return server, copied, p, before
+}
+
+// writeMuch writes more than what a crash may take back of the log.
+func writeMuch(t *testing.T, p *Postgres) {
+	t.Helper()
+	noise := make([]byte, 2*lsnSlack)
+	for i := range noise {
+		noise[i] = 'a' + byte(rand.N(26)) // so that it isn't compressed to nothing
+	}
+	w := store.Write{Edits: []feed.Edit{{Key: "noise", Value: fmt.Appendf(nil, "%q", noise)}}}
+	if _, err := p.Append(t.Context(), "much", w); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func wantRewound(t *testing.T, p *Postgres, ahead feed.Cursor, late bool) (id string) {
@@ -112,6 +128,10 @@ func TestACopyThatWasPutBackIsNoticed(t *testing.T) {
 	}
 	if _, _, err := p.Changed(t.Context(), horizon); err != nil {
 		t.Fatalf("after a crash: %v", err)
+	}
+	server.Copy() // neither does stopping
+	if _, _, err := p.Changed(t.Context(), horizon); err != nil {
+		t.Fatalf("after a restart: %v", err)
 	}
 	for range 2 { // the second time from a horizon that counts the first
 		server.PutBack(copied, false)

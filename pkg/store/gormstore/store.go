@@ -84,13 +84,13 @@ func closeDB(db *gorm.DB) error {
 	return pool.Close()
 }
 
-// Ping tells whether the database answers, and has feeds to tell of.
+// Ping tells whether the database answers, and has the tables that it needs, the latest one included.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.inPlace(); err != nil {
 		return s.fault("ping", err)
 	}
 	return s.inRead(ctx, "ping", func(tx *gorm.DB) error {
 		var some bool
-		return tx.Raw("SELECT EXISTS (SELECT 1 FROM feeds)").Scan(&some).Error
+		return tx.Raw("SELECT EXISTS (SELECT 1 FROM feeds) OR EXISTS (SELECT 1 FROM lineage)").Scan(&some).Error
 	})
 }

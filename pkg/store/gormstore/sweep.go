@@ -11,11 +11,15 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/store"
 )
 
+// lsnSlack is more than a crash can take back of what was on the disk: a part of one record of the log, which may hold images of
+// several pages. Whoever loses less than that and a few writes is found by the walk.
+const lsnSlack = 64 << 10
+
 // horizon is a store.Horizon, "<system id>/<gone back>/<lsn>/<snapshot>".
 type horizon struct {
 	system   string // of systemID
 	goneBack int64  // of the table lineage
-	// lsn is up to where the log was on the disk. Within a history that never goes back, whatever crashes.
+	// lsn is up to where the log was on the disk, in bytes. Within a history that never goes back by more than lsnSlack.
 	lsn int64
 	// snapshot says which transactions had been committed, however long each had been open.
 	snapshot string
@@ -38,7 +42,7 @@ func parseHorizon(since store.Horizon) (h horizon, ok bool) {
 // behind tells whether a database at h had come further, in the same history, when it was then.
 func (h horizon) behind(then horizon) bool {
 	return h.system == then.system &&
-		(h.goneBack < then.goneBack || h.goneBack == then.goneBack && h.lsn < then.lsn)
+		(h.goneBack < then.goneBack || h.goneBack == then.goneBack && h.lsn+lsnSlack < then.lsn)
 }
 
 // readHorizon reads the present one.

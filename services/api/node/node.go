@@ -8,12 +8,16 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/doorbell-sync/doorbell/pkg/admin"
 	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
+	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/servers/postgres"
+	"github.com/doorbell-sync/doorbell/pkg/servers/redis"
 	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
 	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/api"
@@ -39,6 +43,7 @@ type Node struct {
 	server    *httphost.Server
 	telemetry *telemetry.Telemetry
 	drain     httphost.Drain
+	admin     admin.Desk
 	rest      http.Handler
 
 	// set while starting
@@ -58,6 +63,7 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "api", Start: n.makeAPI, Stop: func(context.Context) error { n.api.Close(); return nil }})
+	n.Add(n.admin.Part(func() bus.Bus { return n.bus }, func() *guard.Guard { return n.guard }, nil, log))
 	n.Add(n.server.Part(n.Fail))
 	n.Add(n.drain.Part())
 	return n
@@ -67,13 +73,11 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 func (n *Node) URL() string { return n.server.URL() }
 
 func (n *Node) openStore(ctx context.Context) (*gormstore.Postgres, error) {
-	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{Replicas: n.config.DatabaseReplicaURLs})
+	return postgres.Open(ctx, n.config, n.log)
 }
 
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
-	return redisbus.New(ctx, redisbus.Options{
-		URL: n.config.RedisURL, Interval: n.config.Policies().SignalInterval, Logger: n.log,
-	})
+	return redis.Open(ctx, n.config, n.log)
 }
 
 func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
@@ -83,16 +87,25 @@ func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 func (n *Node) makeAPI(context.Context) error {
 	var err error
 	n.api, err = api.New(api.Options{
-		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Limits: limits(n.config),
+		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err
+}
+
+func limits(c config.Config) api.Limits {
+	return api.Limits{
+		Reads: api.Limit(c.Limits.Reads), Polls: api.Limit(c.Limits.Polls), Heads: api.Limit(c.Limits.Heads),
+		Writes: api.Limit(c.Limits.Writes), RedisURL: c.RedisURL,
+	}
 }
 
 // serve tells requests apart by hand: http.ServeMux would clean and redirect paths, and the API must see them as they
 // came.
 func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
+	case n.admin.Serves(w, r):
 	case strings.HasPrefix(path, "/v1/"):
 		n.api.Handler().ServeHTTP(w, r)
 	case path == "/healthz":

@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/doorbell-sync/doorbell/pkg/admin"
 	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
+	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/servers/redis"
 	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/gateway"
 )
@@ -36,6 +39,7 @@ type Node struct {
 	server    *httphost.Server
 	telemetry *telemetry.Telemetry
 	drain     httphost.Drain
+	admin     admin.Desk
 
 	// set while starting
 	bus     *redisbus.Bus
@@ -53,6 +57,8 @@ func New(c config.Config, log *slog.Logger) *Node {
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "gateway", Start: n.makeGateway, Stop: func(context.Context) error { n.gateway.Close(); return nil }})
+	n.Add(n.admin.Part(func() bus.Bus { return n.bus }, func() *guard.Guard { return n.guard },
+		func() admin.Gateway { return n.gateway }, log))
 	n.Add(n.server.Part(n.Fail))
 	n.Add(lifecycle.Part{Name: "connections", Stop: func(ctx context.Context) error { return n.gateway.Drain(ctx) }})
 	n.Add(n.drain.Part())
@@ -63,9 +69,7 @@ func New(c config.Config, log *slog.Logger) *Node {
 func (n *Node) URL() string { return n.server.URL() }
 
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
-	return redisbus.New(ctx, redisbus.Options{
-		URL: n.config.RedisURL, Interval: n.config.Policies().SignalInterval, Logger: n.log,
-	})
+	return redis.Open(ctx, n.config, n.log)
 }
 
 func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
@@ -83,12 +87,13 @@ func (n *Node) makeGateway(context.Context) error {
 }
 
 func (n *Node) serve(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case gateway.Path:
+	switch path := r.URL.Path; {
+	case path == gateway.Path:
 		n.gateway.Handler().ServeHTTP(w, r)
-	case "/healthz":
+	case n.admin.Serves(w, r):
+	case path == "/healthz":
 		httphost.Alive(w, r)
-	case "/readyz":
+	case path == "/readyz":
 		httphost.Ready(n.ready, n.log)(w, r)
 	default:
 		http.NotFound(w, r)

@@ -11,6 +11,8 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/servers/postgres"
+	"github.com/doorbell-sync/doorbell/pkg/servers/redis"
 	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
 	"github.com/doorbell-sync/doorbell/pkg/telemetry"
 	"github.com/doorbell-sync/doorbell/services/worker"
@@ -56,13 +58,11 @@ func New(c config.Config, log *slog.Logger) *Node {
 func (n *Node) URL() string { return n.server.URL() }
 
 func (n *Node) openStore(ctx context.Context) (*gormstore.Postgres, error) {
-	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{})
+	return postgres.Open(ctx, n.config, n.log)
 }
 
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
-	return redisbus.New(ctx, redisbus.Options{
-		URL: n.config.RedisURL, Interval: n.config.Policies().SignalInterval, Logger: n.log,
-	})
+	return redis.Open(ctx, n.config, n.log)
 }
 
 func (n *Node) work(ctx context.Context) error {

@@ -20,15 +20,34 @@ func (s *Server) mayDo(x *exchange, action auth.Action) error {
 		return err
 	}
 	x.subject = principal.Subject
-	if !principal.May(action, x.name) {
-		return problem.New(http.StatusForbidden, codeForbidden,
-			fmt.Sprintf("this token does not have the %s scope for the feed %s", action, x.name))
+	return refusal(s.weigh(x, principal, action, x.name)[0], action, x.name)
+}
+
+// weigh tells what the principal may do with each of the feeds. It waits for the authorization callback where that is needed.
+func (s *Server) weigh(x *exchange, p *auth.Principal, a auth.Action, names ...feed.Name) []auth.Verdict {
+	more, _ := s.Auth.(auth.Authorizer)
+	return auth.Weigh(x.ctx(), more, p, a, names, s.Policies.Authorize)
+}
+
+var errUndecided = fmt.Errorf("the authorization callback doesn't answer: %w", auth.ErrUnavailable)
+
+// refusal is what a verdict means to whoever asked; nil: go on.
+func refusal(v auth.Verdict, action auth.Action, name feed.Name) error {
+	switch v {
+	case auth.Allowed:
+		return nil
+	case auth.Unknown:
+		return errUndecided
 	}
-	return nil
+	return problem.New(http.StatusForbidden, codeForbidden,
+		fmt.Sprintf("this token does not have the %s scope for the feed %s", action, name))
 }
 
 // principal is who sent the request.
 func (s *Server) principal(x *exchange) (*auth.Principal, error) {
+	if p := x.known(); p != nil {
+		return p, nil
+	}
 	values := x.c.Request.Header.Values("Authorization")
 	if len(values) == 0 {
 		return nil, unauthorized("Bearer", `a token is needed: "Authorization: Bearer <token>"`)
@@ -99,14 +118,19 @@ func (s *Server) mayReadAll(x *exchange, private []feed.Name) error {
 		return err
 	}
 	var denied []feed.Name
-	for _, name := range private {
-		if !principal.May(auth.Read, name) {
-			denied = append(denied, name)
+	unknown := false
+	for i, verdict := range s.weigh(x, principal, auth.Read, private...) {
+		unknown = unknown || verdict == auth.Unknown
+		if verdict == auth.Forbidden {
+			denied = append(denied, private[i])
 		}
 	}
 	if len(denied) > 0 {
 		return problem.New(http.StatusForbidden, codeForbidden,
 			"this token does not have the read scope for the feeds named").With("feeds", denied)
+	}
+	if unknown {
+		return errUndecided
 	}
 	return nil
 }

@@ -35,10 +35,10 @@ func accepted(values []string) encoding {
 		for one := range strings.SplitSeq(value, ",") {
 			name, parameter, _ := strings.Cut(one, ";")
 			var e encoding
-			switch strings.TrimSpace(name) {
-			case "gzip", "x-gzip":
+			switch name = strings.TrimSpace(name); {
+			case strings.EqualFold(name, "gzip"):
 				e = gzipped
-			case "zstd":
+			case strings.EqualFold(name, "zstd"):
 				e = zstandard
 			default: // "*" too: who means one of ours says so
 				continue

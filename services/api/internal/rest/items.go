@@ -54,7 +54,7 @@ func (s *Server) sendItem(x *exchange, f *window.Feed, v *window.View, item feed
 	var a window.Answer
 	var err error
 	if v != nil && x.canonical {
-		a, err = f.Make(v, window.Key{Kind: uint8(itemRead), Query: item.Key}, "", build)
+		a, err = f.Make(v, window.Key{Kind: uint8(itemRead), Query: item.Key}, build)
 	} else {
 		a, err = build()
 	}

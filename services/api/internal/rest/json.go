@@ -99,6 +99,18 @@ func (p *parser) string(where string) (string, error) {
 	return token.String(), nil
 }
 
+// text reads a string, or a number as it is written.
+func (p *parser) text(where string) (string, error) {
+	if p.dec.PeekKind() != '0' {
+		return p.string(where)
+	}
+	token, err := p.dec.ReadToken()
+	if err != nil {
+		return "", p.syntax(err)
+	}
+	return token.String(), nil
+}
+
 func (p *parser) bool(where string) (bool, error) {
 	if found := p.dec.PeekKind(); found != 't' && found != 'f' && found != 0 {
 		return false, badBody(where, "is not true or false")

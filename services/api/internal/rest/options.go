@@ -55,6 +55,9 @@ type Options struct {
 	ReadTimeout    time.Duration
 	WriteTimeout   time.Duration
 	PublishTimeout time.Duration
+
+	// Limits are how much one client may ask for; the zero Limits are none.
+	Limits Limits
 }
 
 func (o Options) withDefaults() Options {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
@@ -22,7 +23,9 @@ type params struct {
 	since     feed.Cursor // zero: from the beginning
 	sinceBare bool        // since.Seq is meant in the current epoch
 	atLeast   window.Floor
-	limit     int // 1 to 10,000
+	limit     int  // 1 to 10,000
+	polled    bool // wait is there
+	wait      time.Duration
 	canonical bool
 	pinned    bool // canonical, at_least is there, and every cursor says its epoch
 }
@@ -31,7 +34,7 @@ type params struct {
 // way to say so). Parameters that a route doesn't know are ignored.
 func parseParams(raw string, delta bool) (params, error) {
 	p := params{limit: defaultLimit}
-	var given struct{ since, atLeast, limit *string }
+	var given struct{ since, atLeast, limit, wait *string }
 	for name, value := range queryPairs(raw) {
 		var at **string
 		switch name {
@@ -41,6 +44,11 @@ func parseParams(raw string, delta bool) (params, error) {
 			at = &given.atLeast
 		case "limit":
 			at = &given.limit
+		case "wait":
+			if !delta {
+				continue
+			}
+			at = &given.wait
 		default:
 			continue
 		}
@@ -82,9 +90,30 @@ func parseParams(raw string, delta bool) (params, error) {
 			canonical = append(canonical, "limit="+*given.limit)
 		}
 	}
+	if given.wait != nil {
+		var ok bool
+		if p.wait, ok = parseWait(*given.wait); !ok {
+			return p, badWait("wait", *given.wait).With("parameter", "wait")
+		}
+		p.polled = true
+	}
 	p.canonical = raw == strings.Join(canonical, "&")
 	p.pinned = p.pinned && p.canonical
 	return p, nil
+}
+
+// maxWait is the longest that a long poll may wait, in seconds.
+const maxWait = 30
+
+// parseWait reads "20" or "20s".
+func parseWait(s string) (time.Duration, bool) {
+	n, ok := feed.ParseSeq(strings.TrimSuffix(s, "s"))
+	return time.Duration(n) * time.Second, ok && n <= maxWait
+}
+
+func badWait(where, value string) *problem.Problem {
+	return problem.New(http.StatusBadRequest, "bad_wait",
+		fmt.Sprintf(`%s is %s; allowed: 0 to %d seconds, such as "20" or "20s"`, where, quoted(value), maxWait))
 }
 
 // parseCursor reads a full cursor, or a bare seq.

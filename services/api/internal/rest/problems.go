@@ -73,7 +73,7 @@ func (s *Server) problem(x *exchange, err error) *problem.Problem {
 	case errors.Is(err, window.ErrBehind), errors.Is(err, window.ErrFull):
 		return retryLater("behind", "this server hasn't come up to at_least yet")
 	case errors.Is(err, auth.ErrUnavailable):
-		s.Logger.Warn("tokens can't be weighed", "error", err)
+		s.Logger.Warn("who may do what can't be told", "error", err)
 		return retryLater("unavailable", "who may do what can't be told right now")
 	case errors.Is(err, auth.ErrInvalid): // it ended while the request waited
 		return errInvalidToken

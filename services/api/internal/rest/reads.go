@@ -8,7 +8,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
-	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
@@ -67,11 +66,10 @@ func (s *Server) readCold(x *exchange, k kind) error {
 	}
 	x.setParams(p)
 	f := s.windows.Feed(x.name)
-	if s.unchanged(x, f, p, k) {
+	if !p.polled && s.unchanged(x, f, p, k) {
 		return nil
 	}
-	q := store.Query{Since: p.since, BareSeq: p.sinceBare, Limit: p.limit, MaxBytes: maxResponseBytes}
-	r, err := f.Read(x.ctx(), q, p.atLeast)
+	r, err := s.readOrWait(x, f, p)
 	if err != nil {
 		if reset, ok := errors.AsType[*feed.ResetError](err); ok {
 			s.announce.Found(x.name, reset.Head)
@@ -82,7 +80,11 @@ func (s *Server) readCold(x *exchange, k kind) error {
 	if err != nil {
 		return err
 	}
-	a.send(s, x.c, s.pollAfter(x.policy.PollAfter, f))
+	after := s.pollAfter(x.policy.PollAfter, f)
+	if p.polled && s.sendAway(x) {
+		after = pollHeaders[0]
+	}
+	a.send(s, x.c, after)
 	return nil
 }
 
@@ -107,12 +109,12 @@ func (s *Server) answer(x *exchange, f *window.Feed, r window.Reading, p params,
 		return a.(*answer), err //nolint:forcetypeassert // it is made above
 	}
 	// The same for all spellings of one query, but for those that caches treat differently.
-	key := p.key(r.Delta.Since)
-	also := ""
+	key := window.Key{Kind: uint8(k), Query: p.key(r.Delta.Since)}
+	var also []window.Key
 	if p.canonical {
-		also = x.c.Request.URL.RawQuery
+		also = append(also, window.Key{Kind: uint8(k), Query: x.c.Request.URL.RawQuery})
 	}
-	a, err := f.Make(r.View, window.Key{Kind: uint8(k), Query: key}, also, build)
+	a, err := f.Make(r.View, key, build, also...)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +137,7 @@ func (s *Server) unchanged(x *exchange, f *window.Feed, p params, k kind) bool {
 	}
 	a := x.newAnswer(tag, head, nil)
 	if v := f.Current(); v != nil && v.Head == head && p.canonical {
-		if kept, err := f.Make(v, window.Key{Kind: uint8(k), Query: x.c.Request.URL.RawQuery}, "",
+		if kept, err := f.Make(v, window.Key{Kind: uint8(k), Query: x.c.Request.URL.RawQuery},
 			func() (window.Answer, error) { return a, nil }); err == nil {
 			a = kept.(*answer) //nolint:forcetypeassert // nothing else is kept
 		}

@@ -55,6 +55,9 @@ func (s *Server) routes() (http.Handler, error) {
 			http.MethodPut:    s.write(auth.Write, s.putItem),
 			http.MethodDelete: s.write(auth.Write, s.deleteItem),
 		},
+		"/v1/poll": {
+			http.MethodPost: s.plain(s.postPoll),
+		},
 		"/v1/heads": {
 			http.MethodGet:  s.plain(s.getHeads),
 			http.MethodPost: s.plain(s.postHeads),
@@ -62,6 +65,7 @@ func (s *Server) routes() (http.Handler, error) {
 	} {
 		var allowed []string
 		for method, handler := range methods {
+			handler = s.limited(path, method, handler)
 			e.Handle(method, path, handler)
 			allowed = append(allowed, method)
 			if method == http.MethodGet && path != "/v1/heads" {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/store"
@@ -27,11 +28,13 @@ type Server struct {
 	Options
 	origins *origin.List
 	proxies origin.Proxies
+	limits  *limits // nil: nothing is limited
 	handler http.Handler
 
 	announce *announce.Announcer
 	windows  *window.Windows
 	writer   store.Writer // tells the windows
+	draining atomic.Bool
 }
 
 // New makes a Server. Close ends what it has running. The error joins everything that is wrong with the options.
@@ -48,8 +51,12 @@ func New(opts Options) (*Server, error) {
 	if s.proxies, err = origin.ParseProxies(opts.TrustedProxies); err != nil {
 		errs = append(errs, fmt.Errorf("trusted proxies: %w", err))
 	}
+	if s.limits, err = newLimits(opts.Limits, s.Logger); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, opts.Limits.validate())
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.limits.close())
 	}
 	if s.handler, err = s.routes(); err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
@@ -74,8 +81,15 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Waiting is how many requests wait for the store to come up to their at_least.
 func (s *Server) Waiting() int { return s.windows.Waiting() }
 
-// Close ends waiting requests with 503. Closing twice is fine.
+// Cached is how many feeds are held in memory, and about how many bytes they take.
+func (s *Server) Cached() (feeds, bytes int) { return s.windows.Feeds(), s.windows.Bytes() }
+
+// Close ends waiting requests: those for their floor with 503, long polls with what there is. Closing twice is fine.
 func (s *Server) Close() {
+	s.Drain()
 	s.windows.Close()
 	s.announce.Close()
+	if err := s.limits.close(); err != nil {
+		s.Logger.Debug("can't close the limits' Redis", "error", err)
+	}
 }

@@ -82,13 +82,15 @@ func (f *Feed) Heard(h bus.Head) (head feed.Cursor, ok bool) {
 // doubtfulLocked tells whether something has happened that only the store can tell about.
 func (f *Feed) doubtfulLocked() bool { return f.doubted > 0 && f.seen <= f.doubted }
 
-// Make builds the answer to k at v, once however many ask at once, and keeps it where there is room. also is a further
-// key to find it by ("": none).
-func (f *Feed) Make(v *View, k Key, also string, build func() (Answer, error)) (Answer, error) {
+// Make builds the answer to k at v, once however many ask at once, and keeps it where there is room, under the other keys
+// as well.
+func (f *Feed) Make(v *View, k Key, build func() (Answer, error), also ...Key) (Answer, error) {
 	before := v.answers.weight.Load()
 	a, err := v.make(k, f.w.keep, build)
-	if err == nil && also != "" {
-		v.alias(Key{Kind: k.Kind, Query: also}, a, f.w.keep)
+	if err == nil {
+		for _, other := range also {
+			v.alias(other, a, f.w.keep)
+		}
 	}
 	if v.answers.weight.Load() != before {
 		f.w.reweigh(f)
@@ -188,19 +190,30 @@ func (f *Feed) weight() uint32 {
 type want struct {
 	whole bool
 	since feed.Cursor // with an epoch of 0: a seq of the current one; zero: nothing
+	// enough is the head that will do; it counts together with what was told. primary: the newest there is.
+	enough  feed.Cursor
+	primary bool
 }
 
-func wantOf(q store.Query) want {
-	switch {
-	case q.Since.Seq == 0 && !q.Since.Walk(), q.Since.Seq < q.Since.Base:
-		return want{whole: true}
+func wantOf(q store.Query, floor Floor) want {
+	n := want{enough: floor.Cursor, primary: floor.Bare}
+	if (q.Since.Seq == 0 && !q.Since.Walk()) || q.Since.Seq < q.Since.Base {
+		n.whole = true
+	} else {
+		n.since = feed.Cursor{Epoch: q.Since.Epoch, Seq: q.Since.Seq}
 	}
-	return want{since: feed.Cursor{Epoch: q.Since.Epoch, Seq: q.Since.Seq}}
+	if n.since.Compare(n.enough) > 0 {
+		n.enough = n.since
+	}
+	return n
 }
 
 // and is both, or as much of it as one question can be about.
 func (a want) and(b want) want {
-	a.whole = a.whole || b.whole
+	a.whole, a.primary = a.whole || b.whole, a.primary || b.primary
+	if b.enough.Compare(a.enough) > 0 {
+		a.enough = b.enough
+	}
 	if a.since.IsZero() || (!b.since.IsZero() && a.since.Epoch == b.since.Epoch && b.since.Seq < a.since.Seq) {
 		a.since = b.since
 	}

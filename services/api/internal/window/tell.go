@@ -34,8 +34,8 @@ func (t *telling) done(name feed.Name, head feed.Cursor, err error) {
 	switch {
 	case err == nil:
 		t.w.Told(name, head)
-	case errors.As(err, &precondition), errors.Is(err, feed.ErrNoFeed):
-	default:
+	case errors.As(err, &precondition), errors.Is(err, feed.ErrNoFeed), errors.Is(err, store.ErrRunning), errors.Is(err, store.ErrReused):
+	default: // one that is repeated may have been done elsewhere
 		t.w.Doubt(name)
 	}
 }

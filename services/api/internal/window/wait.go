@@ -16,6 +16,7 @@ type Poll struct {
 	w     *Windows
 	wake  chan struct{} // holds 1
 	awake atomic.Bool
+	over  bool // its time is. Set before it is roused
 	one   node
 	many  []*node
 	spoke spoke // its place in the wheel
@@ -55,9 +56,9 @@ func (p *Poll) On(f *Feed, floor Floor) {
 	}
 }
 
-// Wait waits until one of the feeds has news, a signal of which has been loaded, or until d has passed (up to a tick of
-// the wheel less), Close or ctx's end.
-func (p *Poll) Wait(ctx context.Context, d time.Duration) {
+// Wait waits until one of the feeds has news, which are loaded by then, or until d has passed (up to a tick of the wheel
+// less), Close or ctx's end. It tells whether there may be news. A Poll waits once.
+func (p *Poll) Wait(ctx context.Context, d time.Duration) bool {
 	p.w.parked.Add(1)
 	p.w.wheel.add(p, d)
 	select {
@@ -66,6 +67,7 @@ func (p *Poll) Wait(ctx context.Context, d time.Duration) {
 	}
 	p.w.wheel.remove(p)
 	p.w.parked.Add(-1)
+	return !p.over && ctx.Err() == nil
 }
 
 // Leave ends what On began.
@@ -159,7 +161,7 @@ func (f *Feed) await(ctx context.Context, floor Floor, until time.Time, arrived 
 	}
 	// Maybe only the signal was lost.
 	f.mu.Lock()
-	last := f.fillLocked(want{})
+	last := f.fillLocked(want{primary: true})
 	f.mu.Unlock()
 	if last == nil {
 		return ErrClosed

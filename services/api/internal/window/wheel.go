@@ -37,7 +37,8 @@ func (wh *wheel) add(p *Poll, d time.Duration) {
 	defer wh.mu.Unlock()
 	if !wh.turned {
 		if wh.turned = wh.w.spawn(wh.turn); !wh.turned {
-			p.rouse() // it is closed
+			p.over = true // all is
+			p.rouse()
 			return
 		}
 	}
@@ -90,6 +91,9 @@ func (wh *wheel) turn() {
 		for i := range wh.rim {
 			for p := wh.rim[i]; p != nil && (over || i == wh.now); p = wh.rim[i] {
 				wh.removeLocked(p)
+				if !p.awake.Load() { // otherwise it is about to look for itself
+					p.over = true
+				}
 				p.rouse()
 			}
 		}

@@ -34,21 +34,26 @@ func Embedded(c config.Config, log *slog.Logger) *Node {
 	return n
 }
 
-// openFolder makes the data folder and holds it for this process: a second one would not hear the first one's signals.
-func (n *Node) openFolder(context.Context) (*flock.Flock, error) {
-	if err := os.MkdirAll(n.config.Data, 0o750); err != nil {
+func (n *Node) openFolder(context.Context) (*flock.Flock, error) { return HoldFolder(n.config.Data) }
+
+// HoldFolder makes the data folder and holds it for this process: a second one would not hear the first one's signals.
+func HoldFolder(folder string) (*flock.Flock, error) {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return nil, err
 	}
-	lock := flock.New(filepath.Join(n.config.Data, "doorbell.lock"))
+	lock := flock.New(filepath.Join(folder, "doorbell.lock"))
 	locked, err := lock.TryLock()
 	if err != nil {
 		return nil, err
 	}
 	if !locked {
-		return nil, fmt.Errorf("another doorbell uses %s; choose another folder with --data", n.config.Data)
+		return nil, fmt.Errorf("another doorbell uses %s; choose another folder with --data", folder)
 	}
 	return lock, nil
 }
+
+// Database is where the embedded mode's database is in its folder.
+func Database(folder string) string { return filepath.Join(folder, "doorbell.db") }
 
 // ensureTokenKey lets tokens for development be made on this machine, where no others are configured.
 func (n *Node) ensureTokenKey(context.Context) error {
@@ -61,7 +66,7 @@ func (n *Node) ensureTokenKey(context.Context) error {
 }
 
 func (n *Node) openSQLite(ctx context.Context) (store.Store, error) {
-	return gormstore.OpenSQLite(ctx, filepath.Join(n.config.Data, "doorbell.db"), gormstore.Options{Logger: n.log})
+	return gormstore.OpenSQLite(ctx, Database(n.config.Data), gormstore.Options{Logger: n.log})
 }
 
 func (n *Node) openMembus(context.Context) (bus.Bus, error) {

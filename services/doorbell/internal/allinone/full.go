@@ -5,11 +5,11 @@ import (
 	"log/slog"
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
-	"github.com/doorbell-sync/doorbell/pkg/bus/redisbus"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
+	"github.com/doorbell-sync/doorbell/pkg/servers/postgres"
+	"github.com/doorbell-sync/doorbell/pkg/servers/redis"
 	"github.com/doorbell-sync/doorbell/pkg/store"
-	"github.com/doorbell-sync/doorbell/pkg/store/gormstore"
 )
 
 // Full makes a node on Postgres and Redis, of which there may be many. The configuration must be valid.
@@ -23,11 +23,9 @@ func Full(c config.Config, log *slog.Logger) *Node {
 }
 
 func (n *Node) openPostgres(ctx context.Context) (store.Store, error) {
-	return gormstore.OpenPostgres(ctx, n.config.DatabaseURL, gormstore.Options{Replicas: n.config.DatabaseReplicaURLs})
+	return postgres.Open(ctx, n.config, n.log)
 }
 
 func (n *Node) openRedis(ctx context.Context) (bus.Bus, error) {
-	return redisbus.New(ctx, redisbus.Options{
-		URL: n.config.RedisURL, Interval: n.config.Policies().SignalInterval, Logger: n.log,
-	})
+	return redis.Open(ctx, n.config, n.log)
 }

@@ -15,9 +15,11 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/doorbell-sync/doorbell/pkg/admin"
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/auth/guard"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
+	"github.com/doorbell-sync/doorbell/pkg/bus/membus"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
@@ -38,6 +40,7 @@ type Node struct {
 	server    *httphost.Server
 	telemetry *telemetry.Telemetry
 	drain     httphost.Drain
+	admin     admin.Desk
 	// openWrites: everybody on this machine may write without a key.
 	openWrites bool
 
@@ -66,6 +69,8 @@ func (n *Node) addServices() {
 	n.AddRun("worker", n.work)
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "services", Start: n.makeServices, Stop: n.closeServices})
+	n.Add(n.admin.Part(func() bus.Bus { return n.bus }, func() *guard.Guard { return n.guard },
+		func() admin.Gateway { return n.gateway }, n.log))
 	n.Add(n.server.Part(n.Fail))
 	n.Add(lifecycle.Part{Name: "connections", Stop: n.disconnect})
 }
@@ -97,7 +102,8 @@ func (n *Node) makeServices(context.Context) error {
 		return err
 	}
 	n.api, err = api.New(api.Options{
-		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
+		Limits: n.limits(),
+		Store:  n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		OpenWrites:     n.openWrites,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
@@ -107,6 +113,18 @@ func (n *Node) makeServices(context.Context) error {
 	}
 	n.handler = n.routes()
 	return nil
+}
+
+// limits are shared by nodes that share a Redis; the embedded node has none.
+func (n *Node) limits() api.Limits {
+	l := n.config.Limits
+	limits := api.Limits{
+		Reads: api.Limit(l.Reads), Polls: api.Limit(l.Polls), Heads: api.Limit(l.Heads), Writes: api.Limit(l.Writes),
+	}
+	if _, embedded := n.bus.(*membus.Bus); !embedded {
+		limits.RedisURL = n.config.RedisURL
+	}
+	return limits
 }
 
 func (n *Node) closeServices(context.Context) error {

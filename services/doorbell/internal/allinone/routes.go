@@ -18,6 +18,7 @@ func (n *Node) routes() http.Handler {
 		switch path := r.URL.Path; {
 		case path == "/v1/signals":
 			signals.ServeHTTP(w, r)
+		case n.admin.Serves(w, r):
 		case strings.HasPrefix(path, "/v1/"):
 			api.ServeHTTP(w, r)
 		case path == "/healthz":

@@ -16,7 +16,6 @@ import (
 )
 
 func newConfig() *cobra.Command {
-	group := &cobra.Command{Use: "config", Short: "Check and print the configuration", Args: cobra.NoArgs}
 	configured := func(cmd *cobra.Command, run func(*cobra.Command, config.Config) error) *cobra.Command {
 		cmd.Args = cobra.NoArgs
 		load := command.Flags(cmd, false)
@@ -29,7 +28,7 @@ func newConfig() *cobra.Command {
 		}
 		return cmd
 	}
-	group.AddCommand(
+	return newGroup("config", "Check and print the configuration",
 		configured(&cobra.Command{Use: "check", Short: "Say what is wrong, all of it"}, func(cmd *cobra.Command, c config.Config) error {
 			if err := c.Validate(); err != nil {
 				return command.Usage(err)
@@ -41,11 +40,9 @@ func newConfig() *cobra.Command {
 			return c.Print(cmd.OutOrStdout())
 		}),
 	)
-	return group
 }
 
 func newMigrate() *cobra.Command {
-	group := &cobra.Command{Use: "migrate", Short: "Bring the database's schema up to date", Args: cobra.NoArgs}
 	migrating := func(use, short string, run func(context.Context, string) ([]gormstore.Migration, error)) *cobra.Command {
 		cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
 		load := command.Flags(cmd, false)
@@ -69,11 +66,10 @@ func newMigrate() *cobra.Command {
 		}
 		return cmd
 	}
-	group.AddCommand(
+	return newGroup("migrate", "Bring the database's schema up to date",
 		migrating("up", "Apply what is missing; several at a time wait for each other", gormstore.Migrate),
 		migrating("status", "List the migrations and which are applied", gormstore.MigrationStatus),
 	)
-	return group
 }
 
 func newHost() *cobra.Command {

@@ -26,27 +26,44 @@ func New() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDev(), newPut(), newDelete(), newTouch(), newGet(), newWatch(), newHost())
-	root.AddCommand(newToken(), newConfig(), newMigrate(), newBench())
+	root.AddCommand(newToken(), newRevoke(), newSessions(), newDisconnect(), newRebalance())
+	root.AddCommand(newConfig(), newMigrate(), newEpoch(), newBench())
 	root.AddCommand(newServices()...)
 	checkArgs(root)
 	return root
+}
+
+// newGroup makes a command that only has others below it. Called without any of them it prints its help, and with one that there
+// isn't it says so, whatever flags come along.
+func newGroup(use, short string, subs ...*cobra.Command) *cobra.Command {
+	group := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
+		RunE:               func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	group.AddCommand(subs...)
+	return group
 }
 
 // checkArgs makes wrong arguments of cmd and the commands below it usage errors that show how it should be called.
 func checkArgs(cmd *cobra.Command) {
 	check := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if check == nil {
-			return nil
-		}
-		if err := check(cmd, args); err != nil {
-			return command.Usage(fmt.Errorf("%w; usage: %s", err, cmd.UseLine()))
-		}
-		return nil
+		return checked(check, cmd, args)
 	}
 	for _, sub := range cmd.Commands() {
 		checkArgs(sub)
 	}
+}
+
+func checked(check cobra.PositionalArgs, cmd *cobra.Command, args []string) error {
+	if check == nil {
+		return nil
+	}
+	if err := check(cmd, args); err != nil {
+		return command.Usage(fmt.Errorf("%w; usage: %s", err, cmd.UseLine()))
+	}
+	return nil
 }
 
 // remote is the server that the client commands talk to.

@@ -14,7 +14,7 @@ import (
 
 func newPut() *cobra.Command {
 	var r remote
-	return r.command(&cobra.Command{
+	return negatives(r.command(&cobra.Command{
 		Use:   "put FEED KEY JSON",
 		Short: "Put an item; JSON may be - for standard input",
 		Args:  cobra.ExactArgs(3),
@@ -33,12 +33,12 @@ func newPut() *cobra.Command {
 				return c.Put(ctx, args[0], args[1], value)
 			})
 		},
-	})
+	}))
 }
 
 func newDelete() *cobra.Command {
 	var r remote
-	return r.command(&cobra.Command{
+	return negatives(r.command(&cobra.Command{
 		Use:   "delete FEED KEY",
 		Short: "Delete an item",
 		Args:  cobra.ExactArgs(2),
@@ -47,7 +47,7 @@ func newDelete() *cobra.Command {
 				return c.Delete(ctx, args[0], args[1])
 			})
 		},
-	})
+	}))
 }
 
 func newTouch() *cobra.Command {

@@ -13,8 +13,7 @@ import (
 func (h *Hub) attachLocked(name feed.Name, f *follow) *entry {
 	e := h.feeds[name]
 	if e == nil {
-		h.lastNumber++
-		e = &entry{name: name, number: h.lastNumber}
+		e = &entry{name: name, number: h.numberLocked()}
 		h.feeds[name] = e
 		h.wanted[e] = struct{}{}
 	}
@@ -50,9 +49,22 @@ func (h *Hub) detachLocked(f *follow) {
 	}
 }
 
+// numberLocked gives a number that no feed has. They are used again, so that they stay small: whoever was told of one for
+// another feed has left that since, and is told of the new one in an answer that comes after all of the old one's signals.
+func (h *Hub) numberLocked() uint32 {
+	if last := len(h.freeNumbers) - 1; last >= 0 {
+		n := h.freeNumbers[last]
+		h.freeNumbers = h.freeNumbers[:last]
+		return n
+	}
+	h.lastNumber++
+	return h.lastNumber
+}
+
 // forgetLocked drops an entry that the bus doesn't follow. Who still waits for it asked before it left.
 func (h *Hub) forgetLocked(e *entry) {
 	delete(h.feeds, e.name)
+	h.freeNumbers = append(h.freeNumbers, e.number)
 	h.settleLocked(e)
 }
 

@@ -62,7 +62,6 @@ type Hub struct {
 	feeds      map[feed.Name]*entry
 	waiters    map[*entry][]*answer // what waits for a feed to be live
 	clients    []*Client
-	lastNumber uint32
 	follows    int       // of all clients
 	signals    uint64    // so far
 	coalesced  uint64    // by passes
@@ -71,6 +70,9 @@ type Hub struct {
 	alive      bool // whether the bus is
 	aliveKnown bool // whether the bus itself has said so
 	closed     bool
+	// Guarded by mu: the feeds' numbers, up to lastNumber, of which some are not in use.
+	lastNumber  uint32
+	freeNumbers []uint32
 	// Guarded by mu: what is to be said to the bus. Each set holds the entries of the phase of its name.
 	wanted, retrying, leaving map[*entry]struct{}
 	underWay                  int

@@ -13,7 +13,7 @@ import (
 type (
 	subscribed struct {
 		id     []byte
-		denied []feed.Name
+		denied []wire.Denial
 	}
 	unsubscribed struct {
 		id    []byte
@@ -24,8 +24,12 @@ type (
 		feeds []feed.Name
 	}
 	expiring struct{ at time.Time }
-	pong     struct{ id, n []byte }
-	refused  struct {
+	goaway   struct {
+		why      Away
+		inMillis int64
+	}
+	pong    struct{ id, n []byte }
+	refused struct {
 		id  []byte
 		err *wire.Error
 	}
@@ -61,14 +65,6 @@ func (s *Session) Next(b []byte) []byte {
 	return b
 }
 
-// Goaway appends the message that asks the client to reconnect, or nothing before it has been greeted.
-func (s *Session) Goaway(b []byte, reason string, within time.Duration) []byte {
-	if !s.greeted {
-		return b
-	}
-	return s.kind.Encoding.AppendGoaway(b, reason, within.Milliseconds())
-}
-
 func appendAnswer(to wire.Encoding, b []byte, ev *hub.Event) []byte {
 	switch a := ev.Tag.(type) {
 	case subscribed:
@@ -79,6 +75,8 @@ func appendAnswer(to wire.Encoding, b []byte, ev *hub.Event) []byte {
 		return to.AppendDenied(b, a.id, a.feeds)
 	case expiring:
 		return to.AppendExpiring(b, max(0, time.Until(a.at).Milliseconds()))
+	case goaway:
+		return to.AppendGoaway(b, a.why.String(), a.inMillis)
 	case pong:
 		return to.AppendPong(b, a.id, a.n)
 	case refused:

@@ -6,7 +6,8 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 )
 
-// Registry knows the sessions of each subject, nobody's left out. It is safe for concurrent use; its lock is a leaf.
+// Registry knows the sessions of each subject, nobody's left out. It is safe for concurrent use. A session's lock may be taken
+// under its own, not the other way round.
 type Registry struct {
 	mu    sync.Mutex
 	first map[string]*Session // of each subject's list

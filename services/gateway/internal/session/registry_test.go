@@ -21,7 +21,7 @@ func TestRegistryKnowsWhoIsThere(t *testing.T) {
 			there[subject] = make(map[*Session]bool)
 		}
 		if s := new(Session); rand.IntN(2) == 0 || len(all) == 0 {
-			s.identity.Store(&identity{principal: &auth.Principal{Subject: subject}})
+			s.ends.principal = &auth.Principal{Subject: subject}
 			r.enter(s, subject, 0)
 			r.enter(s, subject, 0) // a second token of the same subject
 			all = append(all, s)
@@ -58,7 +58,7 @@ func TestRegistryFromManySides(t *testing.T) {
 		all.Go(func() {
 			for range 500 {
 				s := new(Session)
-				s.identity.Store(&identity{principal: &auth.Principal{Subject: fmt.Sprint(i % 2)}})
+				s.ends.principal = &auth.Principal{Subject: fmt.Sprint(i % 2)}
 				r.enter(s, fmt.Sprint(i%2), 0)
 				r.Of("0")
 				r.leave(s, fmt.Sprint(i%2))

@@ -101,9 +101,8 @@ type Session struct {
 	// good.
 	opened atomic.Bool
 
-	identity atomic.Pointer[identity]   // nil: nobody; whoever receives sets it
-	verdict  atomic.Pointer[wire.Close] // why somebody has ended it
-	place    place                      // guarded by Registry.mu
+	ends  ends
+	place place // guarded by Registry.mu
 }
 
 // New makes a session whose messages go to out. token is the one that came with the handshake, "" for none.
@@ -164,7 +163,7 @@ func (s *Session) Receive(ctx context.Context, message []byte, binary bool) erro
 	}
 	switch cmd.Verb {
 	case wire.Subscribe:
-		s.subscribe(cmd)
+		s.subscribe(ctx, cmd)
 	case wire.Unsubscribe:
 		s.client.Unsubscribe(cmd.Feeds)
 		if cmd.ID != nil {
@@ -193,13 +192,18 @@ func (s *Session) bad(id []byte, e *wire.Error) error {
 
 func (s *Session) refuse(id []byte, e *wire.Error) { s.client.Answer(refused{id, e}, 0, false) }
 
-func (s *Session) subscribe(cmd wire.Command) {
-	allowed, denied := cmd.Feeds[:0], []feed.Name(nil)
-	for _, name := range cmd.Feeds {
-		if s.mayRead(s.Principal(), name) {
+// subscribe waits for the authorization callback where that is needed.
+func (s *Session) subscribe(ctx context.Context, cmd wire.Command) {
+	verdicts := s.mayRead(ctx, cmd.Feeds)
+	allowed, denied := cmd.Feeds[:0], []wire.Denial(nil)
+	for i, name := range cmd.Feeds {
+		switch verdicts[i] {
+		case auth.Allowed:
 			allowed = append(allowed, name)
-		} else {
-			denied = append(denied, name)
+		case auth.Unknown:
+			denied = append(denied, wire.Denial{Feed: name, Reason: wire.Unavailable})
+		default:
+			denied = append(denied, wire.Denial{Feed: name, Reason: wire.Forbidden})
 		}
 	}
 	err := s.client.Subscribe(allowed, subscribed{cmd.ID, denied}, len(denied))
@@ -227,6 +231,29 @@ func (s *Session) tooMany(l Limit, delay time.Duration) error {
 	return &wire.Close{Code: wire.CloseTooMany, Reason: fmt.Sprintf("%d ms", delay.Milliseconds())}
 }
 
-func (s *Session) mayRead(who *auth.Principal, name feed.Name) bool {
-	return s.opt.Policies.For(name).Public || who.May(auth.Read, name)
+// Follow is a subscribe without an id, for transports on which clients send no commands. It is called by whoever would receive.
+func (s *Session) Follow(ctx context.Context, feeds []feed.Name) {
+	s.subscribe(ctx, wire.Command{Verb: wire.Subscribe, Feeds: feeds})
+}
+
+// mayRead tells which of the feeds the session may follow.
+func (s *Session) mayRead(ctx context.Context, names []feed.Name) []auth.Verdict {
+	verdicts := make([]auth.Verdict, len(names))
+	var private []feed.Name
+	var at []int // indexes of names
+	for i, name := range names {
+		if s.opt.Policies.For(name).Public {
+			verdicts[i] = auth.Allowed
+			continue
+		}
+		private, at = append(private, name), append(at, i)
+	}
+	if len(private) == 0 {
+		return verdicts
+	}
+	more, _ := s.opt.Auth.(auth.Authorizer)
+	for i, v := range auth.Weigh(ctx, more, s.Principal(), auth.Read, private, s.opt.Policies.Authorize) {
+		verdicts[at[i]] = v
+	}
+	return verdicts
 }

@@ -56,9 +56,10 @@ func (s *Session) auth(ctx context.Context, cmd wire.Command) error {
 	}
 
 	var lost []feed.Name
-	for _, name := range s.client.Feeds() {
-		if !s.mayRead(principal, name) {
-			lost = append(lost, name)
+	followed := s.client.Feeds()
+	for i, verdict := range s.mayRead(ctx, followed) {
+		if verdict == auth.Forbidden { // of what nobody can tell right now, the subject has been told yes before
+			lost = append(lost, followed[i])
 		}
 	}
 	slices.Sort(lost)

@@ -1,9 +1,11 @@
-// Package wire is how commands and messages look in the JSON subprotocol, doorbell.v1.json: what clients may send, what
-// they are told when they send something else, and the close codes of the socket.
+// Package wire is how commands and messages look in the subprotocols, doorbell.v1.json and doorbell.v1.proto: what clients may
+// send, what they are told when they send something else, and the close codes of the socket.
 //
-//	client ── text ──▶ Parse ──▶ Command            Append… ──▶ text ──▶ client
+//	client ── text ────▶ Parse ────────▶ Command            JSON.Append… ───▶ text ────▶ client
+//	client ── binary ──▶ ParseBinary ──▶ Command            Proto.Append… ──▶ binary ──▶ client
 //
-// A signal of one feed is {"changed":{"prices:BTC-KRW":"0k3f9xa-1044"}}: 45 bytes, and 2 of WebSocket.
+// A signal of one feed is {"changed":{"prices:BTC-KRW":"0k3f9xa-1044"}}: 45 bytes, and 2 of WebSocket. In binary it is the
+// feed's number and the seq: 7 and 2.
 package wire
 
 import (
@@ -66,7 +68,7 @@ const (
 	CloseForbidden = 4003
 	CloseDead      = 4008 // accepted no byte for too long
 	CloseMalformed = 4009 // command too large, or malformed too often
-	CloseTooMany   = 4029 // too many connections or commands; the reason is the delay, as "5000 ms"
+	CloseTooMany   = 4029 // too many connections or commands; the reason is when to come back, such as "5000 ms"
 )
 
 // Close is a reason to end a connection.

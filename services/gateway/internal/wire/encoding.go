@@ -13,15 +13,15 @@ type Encoding interface {
 	Parse(message []byte, binary bool) (Command, error)
 
 	AppendHello(b []byte, session string, pingMillis int64) []byte
-	AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte
+	AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []Denial) []byte
 	AppendUnsubscribed(b, id []byte, feeds []feed.Name) []byte
 	AppendDenied(b, id []byte, denied []feed.Name) []byte
 	AppendChanged(b []byte, heads []hub.FeedHead) []byte
 	AppendDegraded(b []byte, degraded bool) []byte
 	AppendExpiring(b []byte, inMillis int64) []byte
+	AppendGoaway(b []byte, reason string, inMillis int64) []byte
 	AppendPong(b, id, n []byte) []byte
 	AppendError(b, id []byte, e *Error) []byte
-	AppendGoaway(b []byte, reason string, inMillis int64) []byte
 }
 
 // JSON is the encoding of doorbell.v1.json.
@@ -40,7 +40,7 @@ func (textJSON) AppendHello(b []byte, session string, pingMillis int64) []byte {
 	return AppendHello(b, session, pingMillis)
 }
 
-func (textJSON) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte {
+func (textJSON) AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []Denial) []byte {
 	return AppendSubscribed(b, id, heads, denied)
 }
 
@@ -58,10 +58,10 @@ func (textJSON) AppendDegraded(b []byte, degraded bool) []byte { return AppendDe
 
 func (textJSON) AppendExpiring(b []byte, inMillis int64) []byte { return AppendExpiring(b, inMillis) }
 
-func (textJSON) AppendPong(b, id, n []byte) []byte { return AppendPong(b, id, n) }
-
 func (textJSON) AppendGoaway(b []byte, reason string, inMillis int64) []byte {
 	return AppendGoaway(b, reason, inMillis)
 }
+
+func (textJSON) AppendPong(b, id, n []byte) []byte { return AppendPong(b, id, n) }
 
 func (textJSON) AppendError(b, id []byte, e *Error) []byte { return AppendError(b, id, e) }

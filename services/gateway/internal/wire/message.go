@@ -21,8 +21,14 @@ func AppendHello(b []byte, session string, pingMillis int64) []byte {
 	return append(b, "}}"...)
 }
 
+// Denial is a feed that isn't followed, and why: Forbidden, or Unavailable when nobody can tell right now.
+type Denial struct {
+	Feed   feed.Name
+	Reason string
+}
+
 // AppendSubscribed answers a subscribe: the heads of what is followed now, and what isn't and why.
-func AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []feed.Name) []byte {
+func AppendSubscribed(b, id []byte, heads []hub.FeedHead, denied []Denial) []byte {
 	b = appendID(b, id)
 	b = append(b, `"subscribed":`...)
 	b = appendHeads(b, heads)
@@ -47,7 +53,15 @@ func AppendUnsubscribed(b, id []byte, feeds []feed.Name) []byte {
 // AppendDenied answers an auth: feeds that the new token doesn't allow any more, of which nothing more is told.
 func AppendDenied(b, id []byte, denied []feed.Name) []byte {
 	b = appendID(b, id)
-	return append(appendDenied(b, denied), '}')
+	return append(appendDenied(b, forbidden(denied)), '}')
+}
+
+func forbidden(feeds []feed.Name) []Denial {
+	all := make([]Denial, len(feeds))
+	for i, name := range feeds {
+		all[i] = Denial{name, Forbidden}
+	}
+	return all
 }
 
 // AppendChanged is the signal.
@@ -70,21 +84,30 @@ func AppendExpiring(b []byte, inMillis int64) []byte {
 	return append(b, "}}"...)
 }
 
-// AppendPong answers a ping with its number.
-func AppendPong(b, id, n []byte) []byte {
-	b = appendID(b, id)
-	b = append(b, `"pong":`...)
-	b = append(b, n...)
-	return append(b, '}')
-}
-
-// AppendGoaway asks the client to reconnect at a random moment within inMillis ms; reason is one of our own words.
+// AppendGoaway asks the client to connect again at a random moment within so many ms; the reason is one word.
 func AppendGoaway(b []byte, reason string, inMillis int64) []byte {
 	b = append(b, `{"goaway":{"reason":`...)
 	b = appendString(b, reason)
 	b = append(b, `,"in_ms":`...)
 	b = strconv.AppendInt(b, inMillis, 10)
 	return append(b, "}}"...)
+}
+
+// AppendClose says why there is no more, where no close frame can.
+func AppendClose(b []byte, c Close) []byte {
+	b = append(b, `{"close":{"code":`...)
+	b = strconv.AppendInt(b, int64(c.Code), 10)
+	b = append(b, `,"reason":`...)
+	b = appendString(b, c.Reason)
+	return append(b, "}}"...)
+}
+
+// AppendPong answers a ping with its number.
+func AppendPong(b, id, n []byte) []byte {
+	b = appendID(b, id)
+	b = append(b, `"pong":`...)
+	b = append(b, n...)
+	return append(b, '}')
 }
 
 // AppendError answers a command that was not carried out.
@@ -124,12 +147,14 @@ func appendHeads(b []byte, heads []hub.FeedHead) []byte {
 	return append(b, '}')
 }
 
-func appendDenied(b []byte, denied []feed.Name) []byte {
+func appendDenied(b []byte, denied []Denial) []byte {
 	b = append(b, `"denied":{`...)
-	for i, name := range denied {
+	for i, d := range denied {
 		b = comma(b, i)
-		b = appendName(b, name)
-		b = append(b, `:"forbidden"`...)
+		b = appendName(b, d.Feed)
+		b = append(b, `:"`...)
+		b = append(b, d.Reason...)
+		b = append(b, '"')
 	}
 	return append(b, '}')
 }

@@ -27,14 +27,14 @@ const verbs = `"subscribe", "unsubscribe", "auth", "ping"`
 
 // Command is what a client asks for.
 type Command struct {
-	// ID is the client's mark on the command, a JSON number or string as it was written; nil: none.
+	// ID is the client's mark on the command, a JSON number or string as it was written, or a varint; nil: none.
 	ID   []byte
 	Verb Verb
 	// Feeds is what to subscribe to (each once) or unsubscribe from.
 	Feeds []feed.Name
 	// Token is that of auth.
 	Token string
-	// Ping is the number to send back, as it was written.
+	// Ping is the number to send back, as it was written, or a varint.
 	Ping []byte
 }
 

@@ -95,7 +95,7 @@ func FuzzParse(f *testing.F) {
 			if len(m.Subscribe) != len(cmd.Feeds) {
 				t.Errorf("%d feeds of %d", len(cmd.Feeds), len(m.Subscribe))
 			}
-			answerable(t, wire.AppendSubscribed(nil, cmd.ID, nil, cmd.Feeds))
+			answerable(t, wire.AppendSubscribed(nil, cmd.ID, nil, denials(cmd.Feeds)))
 		case wire.Unsubscribe:
 			if len(m.Unsubscribe) != len(cmd.Feeds) {
 				t.Errorf("%d feeds of %d", len(cmd.Feeds), len(m.Unsubscribe))
@@ -118,4 +118,12 @@ func answerable(t *testing.T, message []byte) {
 	if !json.Valid(message) {
 		t.Errorf("the answer is not JSON: %s", message)
 	}
+}
+
+func denials(feeds []feed.Name) []wire.Denial {
+	all := make([]wire.Denial, len(feeds))
+	for i, name := range feeds {
+		all[i] = wire.Denial{Feed: name, Reason: wire.Forbidden}
+	}
+	return all
 }

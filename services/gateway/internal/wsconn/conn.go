@@ -33,8 +33,6 @@ type Dialogue interface {
 	Next(b []byte) []byte
 	// Alarm is called when the time given to [Conn.AlarmAt] has come.
 	Alarm() error
-	// Goaway appends the message that asks the peer to reconnect, or nothing if it can't be said yet.
-	Goaway(b []byte, reason string, within time.Duration) []byte
 	// Close makes Receive return and Next have nothing to say.
 	Close()
 	// String names it in logs.
@@ -49,8 +47,8 @@ type Options struct {
 	Wheel   *wheel.Wheel
 	Shards  *shard.Pool
 	Outlet  outlet.Options
-	// Subprotocols are those that are spoken, the preferred ones first; the first is also spoken when none that is known was
-	// offered.
+	// Subprotocols are those that are spoken. Of those that are offered the first that is known is; when there is none, the
+	// first of these.
 	Subprotocols []Subprotocol
 	// Ended is called once nothing of the connection is left, with why. It must not block.
 	Ended  func(*Conn, wire.Close)
@@ -85,8 +83,7 @@ type Conn struct {
 
 	spoken uint8 // its index in Options.Subprotocols; static
 
-	// Place is where the owner of the connection keeps it, and the owner's to guard.
-	Place int32
+	place int32 // the owner's to guard
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -146,6 +143,9 @@ func (c *Conn) pinged(payload string) error {
 
 // Outlet is the connection's write side.
 func (c *Conn) Outlet() *outlet.Outlet { return &c.out }
+
+// Place is where the owner of the connection keeps it, and the owner's to guard.
+func (c *Conn) Place() *int32 { return &c.place }
 
 // Spoken is the index of the subprotocol in [Options.Subprotocols].
 func (c *Conn) Spoken() int { return int(c.spoken) }

@@ -320,34 +320,3 @@ func TestProtocolErrors(t *testing.T) {
 		})
 	}
 }
-
-// TestGoaway: a peer that is asked to go is told how long it has, kept a little longer, and asked once.
-func TestGoaway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := connect(t, &script{})
-		p.conn.Goaway(Age, time.Hour, time.Minute)
-		p.conn.Goaway(Drain, 10*time.Second, 5*time.Second)
-		p.conn.Goaway(Rebalance, 20*time.Second, time.Second)
-		began := time.Now()
-		p.expect(text, "go: drain within 5s")
-		if after := time.Since(began); after != 10*time.Second {
-			t.Errorf("asked after %s", after)
-		}
-		p.conn.Goaway(Rebalance, 0, time.Second)
-		p.expect(closE, closing(1012, "it was asked to reconnect"))
-		if after := time.Since(began); after != 16*time.Second {
-			t.Errorf("closed after %s", after)
-		}
-		_ = p.send(closE, closing(1012, ""))
-		p.ended(1012, 0, 0)
-	})
-}
-
-// TestGoawayOfAStuckPeer: it is closed all the same.
-func TestGoawayOfAStuckPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := connect(t, &script{next: once(strings.Repeat("x", 500))})
-		p.conn.Goaway(Drain, time.Second, time.Second)
-		p.ended(1012, 8*time.Second, 8*time.Second) // asked, its time and the grace, the close wait
-	})
-}

@@ -16,52 +16,19 @@ type due struct {
 	pong    wheel.Tick // a sign of life is owed
 	message wheel.Tick // the rest of a message is owed
 	alarm   wheel.Tick // the dialogue wants to be called
-	goaway  wheel.Tick // the peer is asked to go
-	leave   wheel.Tick // it has been asked to; it is closed if it has not
 	timer   wheel.Tick // what the timer is set to: the first of these, or earlier
 
-	frames uint32        // signs of life so far
-	before uint32        // those when the last ping was written
-	wanted wheel.Tick    // when the ping that is wanted was due
-	within time.Duration // how long the peer gets to go
-	reason GoawayReason
+	frames uint32     // signs of life so far
+	before uint32     // those when the last ping was written
+	wanted wheel.Tick // when the ping that is wanted was due
 	flags  uint8
 }
 
 const (
-	pingWanted   = 1 << iota // a ping is to be written as soon as the socket takes it
-	pinging                  // it is being written
-	paused                   // the dialogue has the message: nothing is read, by our own choice
-	goawayWanted             // the peer is to be asked to go as soon as the socket takes it
+	pingWanted = 1 << iota // a ping is to be written as soon as the socket takes it
+	pinging                // it is being written
+	paused                 // the dialogue has the message: nothing is read, by our own choice
 )
-
-// GoawayReason is why a peer is asked to go.
-type GoawayReason uint8
-
-// The reasons.
-const (
-	Drain     GoawayReason = iota // this node stops
-	Age                           // the connection is old
-	Rebalance                     // other nodes have more room
-)
-
-func (r GoawayReason) String() string { return [...]string{"drain", "age", "rebalance"}[r] }
-
-// leaveGrace is how much longer a peer that was asked to go is kept than it was told.
-const leaveGrace = time.Second
-
-// Goaway asks the peer, after a time, to reconnect within another one, and closes the connection after that. Only the soonest
-// counts; a peer that has been asked is not asked again.
-func (c *Conn) Goaway(reason GoawayReason, after, within time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at := max(1, c.opt.Wheel.After(after))
-	if c.due.leave != 0 || (c.due.goaway != 0 && c.due.goaway <= at) {
-		return
-	}
-	c.due.goaway, c.due.reason, c.due.within = at, reason, within
-	c.setTimerLocked()
-}
 
 var _ wheel.Task = (*Conn)(nil)
 
@@ -76,7 +43,7 @@ func (c *Conn) nextPing() wheel.Tick {
 // setTimerLocked sets the timer to what is due first. What has become due later is left to the timer that is set.
 func (c *Conn) setTimerLocked() {
 	var first wheel.Tick
-	for _, t := range [...]wheel.Tick{c.due.ping, c.due.pong, c.due.message, c.due.alarm, c.due.goaway, c.due.leave} {
+	for _, t := range [...]wheel.Tick{c.due.ping, c.due.pong, c.due.message, c.due.alarm} {
 		if t != 0 && (first == 0 || t < first) {
 			first = t
 		}
@@ -105,29 +72,20 @@ func (c *Conn) Due(now wheel.Tick) {
 	c.due.timer = 0
 	late := c.due.flags&paused == 0 && passed(&c.due.pong)
 	late = passed(&c.due.message) || late
-	ping, alarm := passed(&c.due.ping), passed(&c.due.alarm)
+	ping, alarm := passed(&c.due.ping), c.dialogue != nil && passed(&c.due.alarm) // before Start it waits
 	if ping {
 		c.due.flags |= pingWanted
 		c.due.wanted = now
 	}
-	goaway, leave := passed(&c.due.goaway), passed(&c.due.leave)
-	if goaway {
-		c.due.flags |= goawayWanted
-		c.due.leave = c.opt.Wheel.After(c.due.within + leaveGrace)
-	}
 	c.setTimerLocked()
 	c.mu.Unlock()
 
-	switch {
-	case late:
+	if late {
 		c.opt.Counts.Silent.Add(1)
 		c.stop(&ending{Close: wire.Close{Code: websocket.CloseAbnormalClosure, Reason: "no sign of life"}})
 		return
-	case leave:
-		c.Close(wire.Close{Code: wire.CloseRestart, Reason: "it was asked to reconnect"})
-		return
 	}
-	if ping || goaway {
+	if ping {
 		c.out.Wake()
 	}
 	if alarm {

@@ -63,7 +63,6 @@ func (c *Conn) Frame(b []byte) []byte {
 	reason, pong := c.reason, c.pong
 	c.pong = nil
 	ping := reason == nil && pong == nil && c.pingLocked()
-	goaway, why, within := c.due.flags&goawayWanted != 0, c.due.reason, c.due.within
 	c.mu.Unlock()
 	switch {
 	case reason != nil:
@@ -72,14 +71,6 @@ func (c *Conn) Frame(b []byte) []byte {
 		return control(b, websocket.PongMessage, []byte(*pong))
 	case ping:
 		return control(b, websocket.PingMessage, nil)
-	}
-	if goaway {
-		if frame := c.message(b, func(b []byte) []byte { return c.dialogue.Goaway(b, why.String(), within) }); frame != nil {
-			c.mu.Lock()
-			c.due.flags &^= goawayWanted
-			c.mu.Unlock()
-			return frame
-		}
 	}
 	return c.message(b, c.dialogue.Next)
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -68,10 +67,6 @@ func (s *script) Alarm() error {
 		return nil
 	}
 	return s.alarm()
-}
-
-func (s *script) Goaway(b []byte, reason string, within time.Duration) []byte {
-	return fmt.Appendf(b, "go: %s within %s", reason, within)
 }
 
 func (s *script) String() string { return "script" }

@@ -47,10 +47,12 @@ func Upgrade(w http.ResponseWriter, r *http.Request, opt *Options) (*Conn, error
 		CheckOrigin:     func(*http.Request) bool { return true },
 	}
 	selected := make(http.Header)
-	offered := Offered(r)
-	if i := slices.IndexFunc(opt.Subprotocols, func(s Subprotocol) bool { return slices.Contains(offered, s.Name) }); i >= 0 {
-		hijacker.c.spoken = uint8(i)
-		selected.Set("Sec-WebSocket-Protocol", opt.Subprotocols[i].Name)
+	for _, name := range Offered(r) { // the client's first choice is first
+		if i := slices.IndexFunc(opt.Subprotocols, func(s Subprotocol) bool { return s.Name == name }); i >= 0 {
+			hijacker.c.spoken = uint8(i)
+			selected.Set("Sec-WebSocket-Protocol", name)
+			break
+		}
 	}
 	ws, err := upgrader.Upgrade(hijacker, r, selected)
 	if err != nil {

@@ -78,7 +78,11 @@ func (k *conn) request(s *Spec) []byte {
 
 // subscribe is the command, from where the connection is.
 func (k *conn) subscribe(s *Spec) []byte {
-	return wire.AppendFrame(nil, wire.Text, []byte(`{"subscribe":{"`+k.feed(s)+`":"`+k.head.String()+`"}}`))
+	command := `{"subscribe":{"` + k.feed(s) + `":"` + k.head.String() + `"`
+	for _, feed := range s.Also {
+		command += `,"` + feed + `":""`
+	}
+	return wire.AppendFrame(nil, wire.Text, []byte(command+"}}"))
 }
 
 func (k *conn) read(b []byte) (int, error) {

@@ -3,7 +3,6 @@
 package crowd
 
 import (
-	"container/heap"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +27,7 @@ type Crowd struct {
 	conns   []*conn
 	byFD    map[int]*conn
 	queue   []*conn // to be dialled
-	later   timers
+	later   epoll.Timers
 	dialing int
 	status  Status
 	buf     []byte // what is being read
@@ -101,7 +100,8 @@ func Run(in io.Reader, out io.Writer) error {
 
 func (c *Crowd) loop() error {
 	for {
-		events, err := c.poller.Wait(c.rest())
+		// Churn, nudges and deadlines are looked at in turn: hence the bound.
+		events, err := c.poller.Wait(c.later.Rest(20 * time.Millisecond))
 		if err != nil {
 			return err
 		}
@@ -116,9 +116,7 @@ func (c *Crowd) loop() error {
 		now := epoll.Now()
 		c.replace(now)
 		c.nudge(now)
-		for len(c.later) > 0 && c.later[0].due <= now {
-			heap.Pop(&c.later).(timer).do() //nolint:forcetypeassert // it holds nothing else
-		}
+		c.later.Run(now)
 		c.dial()
 		if err := c.answerOverdue(now); err != nil {
 			return err
@@ -143,15 +141,6 @@ func (c *Crowd) listen() (done bool, err error) {
 			return false, nil
 		}
 	}
-}
-
-// rest is how long the loop may wait. A command may come between two looks: hence the bound.
-func (c *Crowd) rest() time.Duration {
-	rest := 20 * time.Millisecond
-	if len(c.later) > 0 {
-		rest = min(rest, max(0, time.Duration(c.later[0].due-epoll.Now())))
-	}
-	return rest
 }
 
 // replace lets connections go and others come, as churn says.
@@ -195,31 +184,4 @@ func (c *Crowd) drop(k *conn) {
 		c.dialing--
 	}
 	k.forget()
-}
-
-// after does something later.
-func (c *Crowd) after(d time.Duration, do func()) {
-	heap.Push(&c.later, timer{epoll.Now() + int64(d), do})
-}
-
-// timer is one thing to do, timers a heap of them.
-type timer struct {
-	due int64
-	do  func()
-}
-
-type timers []timer
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].due < t[j].due }
-func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
-
-// Push is heap's.
-func (t *timers) Push(x any) { *t = append(*t, x.(timer)) } //nolint:forcetypeassert // heap.Push is called with nothing else
-
-// Pop is heap's.
-func (t *timers) Pop() any {
-	last := (*t)[len(*t)-1]
-	*t = (*t)[:len(*t)-1]
-	return last
 }

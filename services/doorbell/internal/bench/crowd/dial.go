@@ -132,7 +132,7 @@ func (c *Crowd) leave(k *conn, within time.Duration) {
 		return
 	}
 	k.leaves = true
-	c.after(rand.N(max(within, 1)), func() {
+	c.later.After(rand.N(max(within, 1)), func() {
 		k.leaves = false
 		c.drop(k)
 		k.target++
@@ -142,7 +142,7 @@ func (c *Crowd) leave(k *conn, within time.Duration) {
 }
 
 func (c *Crowd) comeBack(k *conn, wait time.Duration) {
-	c.after(wait, func() {
+	c.later.After(wait, func() {
 		if k.state == idle {
 			c.queue = append(c.queue, k)
 		}

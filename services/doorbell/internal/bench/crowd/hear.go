@@ -198,7 +198,11 @@ func (c *Crowd) takeAnswers(k *conn, b []byte, now int64) (used int, err error) 
 // heard takes one message.
 func (c *Crowd) heard(k *conn, b []byte, now int64) {
 	c.status.Frames++
-	switch m := wire.ParseMessage(b); m.Kind {
+	m := wire.ParseMessage(b)
+	if len(c.spec.Also) > 0 {
+		m.Head, m.Known = wire.HeadOf(b, k.feed(&c.spec))
+	}
+	switch m.Kind {
 	case wire.Changed:
 		if m.Known {
 			c.moved(k, m.Head, now)

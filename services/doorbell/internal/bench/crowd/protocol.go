@@ -31,6 +31,8 @@ type Spec struct {
 	// First is the number of the first connection: {n} in Feed is replaced by the connection's.
 	First int
 	Feed  string
+	// Also are further feeds that each connection follows, by WebSocket; what is told of them is read and forgotten.
+	Also []string `json:",omitzero"`
 	// Transport is one of the above, over TLS (unverified: it is our own) if TLS is set.
 	Transport string
 	TLS       bool

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ type Options struct {
 // is what Debian's nginx has: whichever is better is what Doorbell is held against.
 func Defaults() Options {
 	return Options{
-		Against: []string{"doorbell", "nchan"}, Conns: 15_000, Workers: []int{1, 2},
+		Against: []string{"doorbell", "nchan"}, Conns: 15_000, Workers: slices.Compact([]int{1, runtime.NumCPU()}),
 		Settle: 30 * time.Second, Churn: 5 * time.Minute,
 	}
 }
@@ -128,10 +129,10 @@ func Run(ctx context.Context, out, progress io.Writer, r *report.Report, o Optio
 			continue
 		}
 		section := r.Section(s.name, s.what)
-		for _, make := range b.targets(s) {
+		for _, setUp := range b.targets(s) {
 			limited, cancel := context.WithTimeout(ctx, s.limit)
 			err := testkit.Run(func(t testkit.TB) error {
-				at, err := make(t)
+				at, err := setUp(t)
 				if err != nil {
 					return err
 				}

@@ -168,13 +168,12 @@ func reconnects(s *report.Section, column string, status crowd.Status, conns int
 	}
 	s.Note("reconnects in each second since the first: %v", perSecond)
 	window := status.Window.Seconds()
-	if window == 0 {
-		window = float64(len(perSecond))
-	}
 	s.AtLeast("connections that were told to go away in time, of all", float64(status.GoAways)/float64(conns), 1)
 	s.Set(column, "window that clients were given", "s", status.Window.Seconds())
 	s.Set(column, "reconnects in the busiest second", "", float64(slices.Max(perSecond)))
-	s.AtMost("busiest second, of the mean over the window", float64(slices.Max(perSecond))/(float64(conns)/window), 2)
+	if window > 0 {
+		s.AtMost("busiest second, of the mean over the window", float64(slices.Max(perSecond))/(float64(conns)/window), 2)
+	}
 }
 
 func sum(counts map[int]int) (n int) {

@@ -22,8 +22,9 @@ const (
 	slowBuffer = 4 << 10
 	// slowSource is the address that they all come from, so that the server's sockets to them can be told from others.
 	slowSource = "127.9.9.9"
-	// slowWrites measure latency, steadily so many a second.
+	// slowWrites measure latency, steadily so many a second, for slowFor at most.
 	slowWrites, slowRate = 100, 10
+	slowFor              = 20 * time.Second
 	// mostFilling bounds how long their sockets are filled: a gateway gives up a socket that has taken nothing for 40 s, and
 	// they have to read again before that.
 	mostFilling = 15 * time.Second
@@ -65,6 +66,10 @@ func (b *bench) slowReaders(ctx context.Context, s *report.Section, at target) e
 	if err := d.Gateways[0].ShrinkSendBuffers(slowBuffer); err != nil {
 		return err
 	}
+	// What fills their sockets are signals of feeds that they alone follow, with names as long as names may be.
+	for n := range 8 {
+		spec.Also = append(spec.Also, fmt.Sprintf("bench:%0122d", n))
+	}
 	spec.Conns, spec.Mute, spec.Receive, spec.Source, spec.Sources = readers/10, true, slowBuffer, slowSource, 1
 	if a, err := slow.Open(ctx, spec, time.Minute); err != nil || a.Missing > 0 {
 		return fmt.Errorf("%d of the slow connections were not opened: %w", a.Missing, err)
@@ -75,7 +80,7 @@ func (b *bench) slowReaders(ctx context.Context, s *report.Section, at target) e
 	}
 	full, writes := 0, 0
 	for filling := time.Now(); time.Since(filling) < mostFilling && full < spec.Conns; writes++ {
-		if _, err = at.write(ctx, feed); err != nil {
+		if _, err = at.write(ctx, spec.Also[writes%len(spec.Also)]); err != nil {
 			return err
 		}
 		if writes%20 == 19 {
@@ -139,7 +144,8 @@ func (b *bench) steady(ctx context.Context, s *report.Section, at target, f *fle
 		return err
 	}
 	deliveries := 0
-	for range slowWrites {
+	began := time.Now()
+	for n := 0; n < slowWrites && time.Since(began) < slowFor; n++ {
 		next := time.Now().Add(time.Second / slowRate)
 		sent := epoll.Now()
 		var last wire.Cursor

@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/testkit"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/crowd"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/epoll"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/stage"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/wire"
 )
@@ -31,6 +33,8 @@ type target interface {
 	spec(transport string, tls bool, feed string) (crowd.Spec, error)
 	// write changes a feed, and gives the cursor that everybody is told.
 	write(ctx context.Context, feed string) (wire.Cursor, error)
+	// burst changes a feed so many times back to back, and gives the last cursor and the moment (epoll.Now) of the last change.
+	burst(ctx context.Context, feed string, changes int) (wire.Cursor, int64, error)
 	// head is what the server itself says was written last.
 	head(ctx context.Context, feed string) (wire.Cursor, error)
 	// explain adds to an error what the server has to say.
@@ -85,6 +89,17 @@ func (b *bell) spec(transport string, tls bool, feed string) (crowd.Spec, error)
 func (b *bell) write(ctx context.Context, feed string) (wire.Cursor, error) {
 	return b.writer.Touch(ctx, feed)
 }
+
+// burst waits for each write to be durable before the next; the last counts from then on.
+func (b *bell) burst(ctx context.Context, feed string, changes int) (last wire.Cursor, at int64, err error) {
+	for range changes {
+		if last, err = b.write(ctx, feed); err != nil {
+			return last, 0, err
+		}
+	}
+	return last, epoll.Now(), nil
+}
+
 func (b *bell) head(ctx context.Context, feed string) (wire.Cursor, error) {
 	return b.writer.Head(ctx, feed)
 }
@@ -151,6 +166,22 @@ func (n *nchan) write(ctx context.Context, feed string) (wire.Cursor, error) {
 		return c, fmt.Errorf("nchan answered a message with %s", res.Status)
 	}
 	return c, nil
+}
+
+// burst doesn't wait for nchan's answers, which come when a message has gone out to everybody.
+func (n *nchan) burst(ctx context.Context, feed string, changes int) (last wire.Cursor, at int64, err error) {
+	errs := make([]error, changes)
+	var writing sync.WaitGroup
+	for i := range changes {
+		writing.Go(func() { _, errs[i] = n.write(ctx, feed) })
+		if err := pause(ctx, time.Millisecond); err != nil {
+			return last, 0, err
+		}
+	}
+	at = epoll.Now()
+	writing.Wait()
+	last, err = n.head(ctx, feed)
+	return last, at, errors.Join(append(errs, err)...)
 }
 
 func (n *nchan) head(_ context.Context, feed string) (wire.Cursor, error) {

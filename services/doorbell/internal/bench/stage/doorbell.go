@@ -57,9 +57,6 @@ func NewDoorbell(t testkit.TB, o Options) (*Doorbell, error) {
 	if d.bin, err = os.Executable(); err != nil {
 		return nil, fmt.Errorf("find the binary: %w", err)
 	}
-	if o.TLS {
-		return nil, errors.New("the gateway has no TLS of its own")
-	}
 	text := "keys: [{name: bench, secret: " + Key + ", read: ['*'], write: ['*'], drop: ['*']}]\ndefault: {public: true}\n" + o.Config
 	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
 		return nil, err
@@ -75,14 +72,25 @@ func NewDoorbell(t testkit.TB, o Options) (*Doorbell, error) {
 		d.Postgres.Exec("CREATE ROLE " + o.Role + " SUPERUSER LOGIN")
 		api = "--database-url=postgres://" + o.Role + "@" + d.Postgres.Addr + "/postgres?sslmode=disable"
 	}
-	if err := d.start(&d.APIs, "api", api, d.redis); err != nil {
+	if err := d.start(&d.APIs, "api", "--config="+d.config, api, d.redis); err != nil {
 		return nil, err
 	}
-	if err := d.start(&d.Rest, "worker", d.database, d.redis); err != nil {
+	if err := d.start(&d.Rest, "worker", "--config="+d.config, d.database, d.redis); err != nil {
 		return nil, err
+	}
+	gateway := d.config
+	if o.TLS {
+		if err := Certificate(folder); err != nil {
+			return nil, err
+		}
+		gateway = filepath.Join(folder, "gateway.yaml")
+		text += fmt.Sprintf("tls: {cert: %[1]s/cert.pem, key: %[1]s/key.pem}\n", folder)
+		if err := os.WriteFile(gateway, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
 	}
 	for range o.Gateways {
-		if err := d.start(&d.Gateways, "gateway", d.redis); err != nil {
+		if err := d.start(&d.Gateways, "gateway", "--config="+gateway, d.redis); err != nil {
 			return nil, err
 		}
 	}
@@ -94,14 +102,14 @@ func (d *Doorbell) start(to *[]*Server, role string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	args = append([]string{role, "--config=" + d.config, "--listen=" + addr}, args...)
+	args = append([]string{role, "--listen=" + addr}, args...)
 	s, err := launch(d.t, role, addr, syscall.SIGKILL, d.bin, args...)
 	if err != nil {
 		return err
 	}
 	*to = append(*to, s)
 	d.Servers = append(d.Servers, s)
-	return s.waitReady("/readyz")
+	return s.waitReady("/readyz") // over TLS too, where that is spoken
 }
 
 // Explain adds to an error what the servers have said last.

@@ -4,6 +4,8 @@ package stage
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -35,11 +37,19 @@ func (s *Server) URL() string { return "http://" + s.Addr }
 
 // launch starts a program. ended is the signal that it gets when this process dies without a word.
 func launch(t testkit.TB, role, addr string, ended syscall.Signal, program string, args ...string) (*Server, error) {
+	return launchReading(t, nil, role, addr, ended, program, args...)
+}
+
+// launchReading is launch with a standard input; nil: none.
+func launchReading(t testkit.TB, in *os.File, role, addr string, ended syscall.Signal, program string, args ...string) (*Server, error) {
 	s := &Server{Role: role, Addr: addr, cmd: exec.Command(program, args...), log: new(tail), done: make(chan struct{})} //nolint:noctx // Stop
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "DOORBELL_") { // what somebody has set is no part of a measurement
 			s.cmd.Env = append(s.cmd.Env, pair)
 		}
+	}
+	if in != nil {
+		s.cmd.Stdin = in
 	}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: ended, Setpgid: true}
@@ -85,20 +95,27 @@ func (s *Server) Stop(within time.Duration) {
 
 // waitReady waits until a path is answered with 200.
 func (s *Server) waitReady(path string) error {
-	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a certificate that the bench has made
+	}}
 	for deadline := time.Now().Add(startWithin); ; time.Sleep(20 * time.Millisecond) {
 		if !s.Running() {
 			return fmt.Errorf("the %s has ended: %s", s.Role, s.log)
 		}
-		res, err := c.Get(s.URL() + path) //nolint:noctx // it has a timeout
-		if err == nil {
+		var err error
+		for _, scheme := range []string{"http://", "https://"} {
+			var res *http.Response
+			if res, err = c.Get(scheme + s.Addr + path); err != nil { //nolint:noctx // it has a timeout
+				continue
+			}
 			res.Body.Close()
 			if res.StatusCode == http.StatusOK {
 				return nil
 			}
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the %s isn't ready after %s: %s", s.Role, startWithin, s.log)
+			return errors.Join(fmt.Errorf("the %s isn't ready after %s: %s", s.Role, startWithin, s.log), err)
 		}
 	}
 }

@@ -54,6 +54,19 @@ func ParseMessage(b []byte) Message {
 	return Message{}
 }
 
+// HeadOf reads what a message about several feeds says of one.
+func HeadOf(b []byte, feed string) (Cursor, bool) {
+	_, rest, ok := bytes.Cut(b, []byte(`"`+feed+`":"`))
+	if !ok {
+		return Cursor{}, false
+	}
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 {
+		return Cursor{}, false
+	}
+	return ParseCursor(rest[:end])
+}
+
 // firstHead reads the cursor of `"feed":"cursor"`; names and cursors have nothing that JSON would escape.
 func firstHead(b []byte) (Cursor, bool) {
 	if len(b) == 0 || b[0] != '"' {

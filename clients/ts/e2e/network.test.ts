@@ -1,0 +1,213 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { BrowserContext } from 'playwright-core'
+import { Tab } from './harness/browser.js'
+import { sleep } from './harness/process.js'
+import { World } from './harness/world.js'
+
+let world: World
+let context: BrowserContext
+let n = 0
+let feed = ''
+
+beforeAll(async () => {
+  world = await World.create()
+})
+afterAll(() => world?.end())
+beforeEach(async () => {
+  world.way('open')
+  feed = 'net:' + ++n
+  context = await world.context()
+  await world.server.write(feed, { key: 'x', value: 0 })
+})
+afterEach(() => context.close())
+
+const open = (options?: object) => Tab.open(context, world.origin, feed, options)
+const live = (transport: string) => (s: { state: string; transport: string }) => s.state === 'live' && s.transport === transport
+/** Writes, and gives how long it took until the page had it. */
+const write = async (tab: Tab, value: number, within?: number) => {
+  await world.server.write(feed, { key: 'x', value })
+  return tab.until('x is ' + value, (s) => s.items['x'] === value, within)
+}
+const same = async (tab: Tab) => {
+  const { cursor, items } = await world.server.snapshot(feed)
+  await tab.until('the state is the server\'s', (s) => s.cursor === cursor)
+  expect((await tab.see()).items).toEqual(items)
+}
+
+describe('in Chromium', () => {
+  it('is live over a WebSocket', async () => {
+    const tab = await open()
+    await tab.until('live', live('websocket'))
+    await write(tab, 1, 2_000)
+    await same(tab)
+    expect(tab.sockets).toBe(1)
+  })
+
+  it('upgrades blocked: live over SSE within 3 s', async () => {
+    world.way('noUpgrade')
+    const tab = await open()
+    expect(await tab.until('live', live('sse'))).toBeLessThan(3_000)
+    await write(tab, 1, 2_000)
+    await write(tab, 2, 2_000)
+    await same(tab)
+  })
+
+  it('streams buffered: something else, and right', async () => {
+    world.way('buffering')
+    const tab = await open()
+    await tab.until('there', (s) => s.items['x'] === 0)
+    await write(tab, 1)
+    await tab.until('not SSE', (s) => s.transport === 'long-poll' || s.transport === 'polling')
+    await write(tab, 2)
+    await same(tab)
+  })
+
+  it('short requests only: polls, and is right', async () => {
+    world.way('short')
+    const tab = await open()
+    await tab.until('polling', (s) => s.state === 'polling' || s.state === 'live', 30_000)
+    await write(tab, 1)
+    await same(tab)
+  })
+
+  it('blocked, then allowed: a WebSocket again within 30 s', async () => {
+    world.way('noUpgrade')
+    const tab = await open()
+    await tab.until('there', (s) => s.items['x'] === 0)
+    await write(tab, 1)
+    world.way('open')
+    await tab.until('WebSocket', live('websocket'), 33_000)
+    await write(tab, 2, 2_000)
+    await same(tab)
+  })
+
+  it('a proxy that drops query strings: a clear error, no loop', async () => {
+    const tab = await open()
+    await tab.until('live', live('websocket'))
+    world.way('noQuery')
+    await tab.until('connected again', (s) => s.transport === 'websocket', 30_000)
+    // More than one page's worth of difference is not needed: the answer is to another question already.
+    await world.server.write(feed, { key: 'y', value: 1 })
+    await sleep(200)
+    await world.server.write(feed, { key: 'x', value: 1 }, { key: 'z', value: 2 })
+    const before = tab.requests.length
+    await sleep(5_000)
+    expect(tab.requests.length - before).toBeLessThan(15)
+    const seen = await tab.see()
+    if (seen.items['x'] !== 1) expect(seen.error).toMatch(/^wrong_answer: .*query/)
+    world.way('open')
+    await tab.until('right again', (s) => s.items['x'] === 1, 40_000)
+    await same(tab)
+  })
+
+  it('the network is cut for a while', async () => {
+    const tab = await open()
+    await tab.until('live', live('websocket'))
+    world.network.cut()
+    await world.server.write(feed, { key: 'x', value: 1 })
+    await tab.until('offline', (s) => s.state === 'offline' && s.staleSince > 0, 15_000)
+    world.network.restore()
+    await tab.page.evaluate(() => window.dispatchEvent(new Event('online')))
+    await tab.until('x is 1', (s) => s.items['x'] === 1, 2_000)
+    await tab.until('live', live('websocket'))
+    await same(tab)
+  })
+
+  it('connections die without a word while the machine sleeps: fresh within 2 s of waking', async () => {
+    const tab = await open()
+    await tab.until('live', live('websocket'))
+    world.network.swallow()
+    await world.server.write(feed, { key: 'x', value: 1 })
+    await sleep(1_500)
+    expect((await tab.see()).items['x']).toBe(0)
+    // The clock jumps, which is all that a page notices of having slept.
+    await tab.page.evaluate(() => {
+      const now = Date.now
+      Date.now = () => now() + 3_600_000
+    })
+    const took = await tab.until('x is 1', (s) => s.items['x'] === 1, 4_000)
+    expect(took).toBeLessThan(3_000)
+    await tab.until('live', live('websocket'))
+  })
+
+  it('the server is killed and started again', async () => {
+    const tab = await open()
+    await tab.until('live', live('websocket'))
+    await world.server.kill()
+    await tab.until('not live', (s) => s.state !== 'live')
+    await world.server.start()
+    await write(tab, 1, 35_000)
+    await tab.until('live', live('websocket'), 35_000)
+    await same(tab)
+  })
+
+  it('a reset while offline', async () => {
+    const tab = await open()
+    await tab.until('live', live('websocket'))
+    world.network.cut()
+    await tab.until('not live', (s) => s.state !== 'live')
+    await world.server.drop(feed)
+    await world.server.write(feed, { key: 'new', value: true })
+    world.network.restore()
+    await tab.until('the new history', (s) => s.items['new'] === true && !('x' in s.items), 35_000)
+    await same(tab)
+  })
+
+  it('writes while offline wait, and happen once', async () => {
+    const tab = await open()
+    await tab.until('live', live('websocket'))
+    world.network.cut()
+    await tab.page.evaluate(() => {
+      void window.feed.put('mine', 1)
+      void window.feed.put('mine', 2)
+    })
+    expect((await tab.see()).items['mine']).toBe(2)
+    await sleep(500)
+    world.network.restore()
+    await tab.until('written', (s) => s.cursor.endsWith('-3'), 35_000)
+    await same(tab)
+  })
+})
+
+describe('tokens', () => {
+  it('one that ends is replaced before, on the same socket', async () => {
+    const tab = await open({ tokens: [world.server.token('6s'), world.server.token('1h')] })
+    await tab.until('live', live('websocket'))
+    await sleep(8_000)
+    expect((await tab.see()).state).toBe('live')
+    expect(tab.sockets).toBe(1)
+    expect(await tab.page.evaluate(() => window.tokensAsked)).toBe(2)
+    await write(tab, 1, 2_000)
+    await tab.page.evaluate(() => window.feed.put('mine', 1))
+    await same(tab)
+  })
+
+  it('one that has ended is replaced when it is refused', async () => {
+    const ended = world.server.token('1s')
+    await sleep(2_500)
+    const tab = await open({ tokens: [ended, world.server.token('1h')] })
+    await tab.until('live', live('websocket'))
+    await write(tab, 1)
+    await same(tab)
+  })
+})
+
+describe('persistence', () => {
+  it('a reload shows the last state at once, without a network, and then catches up by delta', async () => {
+    const tab = await open({ persist: true })
+    await tab.until('live', live('websocket'))
+    await write(tab, 1)
+    await sleep(1_500)
+    const { cursor } = await tab.see()
+    await world.server.write(feed, { key: 'y', value: 2 })
+    await tab.until('y', (s) => s.items['y'] === 2)
+    await sleep(1_500)
+    await tab.page.close()
+    await world.server.write(feed, { key: 'z', value: 3 })
+    const again = await open({ persist: true })
+    await again.until('z', (s) => s.items['z'] === 3)
+    expect(again.requests.filter((r) => r.includes('/feeds/')).every((r) => r.includes('since='))).toBe(true)
+    expect(cursor).not.toBe('')
+    await same(again)
+  })
+})

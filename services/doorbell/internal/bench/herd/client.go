@@ -1,0 +1,218 @@
+//go:build linux
+
+package herd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/epoll"
+	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/wire"
+)
+
+// client follows one feed as the protocol says: it is told of a head by WebSocket and pulls, through the cache, what brings it there.
+// It is of the loop alone.
+type client struct {
+	h      *herd
+	socket line // to the gateway
+	pipe   line // to the cache
+	delay  bool // each pull comes 50 to 500 ms late
+
+	state   *state
+	cursor  string // as the server wrote it
+	at      wire.Cursor
+	want    wire.Cursor
+	pulling bool
+	asked   string      // the path of the pull under way
+	floor   wire.Cursor // its at_least
+	whole   bool        // Doorbell-Pull: snapshot
+	behind  int         // 503s in a row
+	steps   []applied
+}
+
+// applied is a moment at which a client came to a cursor.
+type applied struct {
+	seq int64
+	at  int64
+}
+
+// line is one connection.
+type line struct {
+	fd    int // -1: none
+	ready bool
+	rest  []byte
+	out   []byte // to be sent when it is connected
+}
+
+// told takes a head that was signalled.
+func (c *client) told(head wire.Cursor, spread time.Duration) {
+	if c.want.Covers(head) {
+		return
+	}
+	c.want = head
+	if !c.pulling && !c.at.Covers(head) {
+		c.pull(rand.N(spread + 1))
+	}
+}
+
+// pull asks for what is missing, after a while.
+func (c *client) pull(wait time.Duration) {
+	c.pulling = true
+	if c.delay {
+		wait += 50*time.Millisecond + rand.N(450*time.Millisecond)
+	}
+	if wait > 0 {
+		c.h.timers.After(wait, c.ask)
+	} else {
+		c.ask()
+	}
+}
+
+// ask sends the request; what is wanted may have moved on meanwhile.
+func (c *client) ask() {
+	feed := "/v1/feeds/" + c.h.o.feed
+	switch {
+	case !c.walking() && (c.at == (wire.Cursor{}) || c.whole || c.at.Epoch != c.want.Epoch):
+		c.asked = feed + "?at_least=" + c.want.String()
+	default:
+		c.asked = feed + "/changes?since=" + c.cursor + "&at_least=" + c.want.String()
+	}
+	c.floor = c.want
+	c.h.pulls++
+	request := []byte("GET " + c.asked + " HTTP/1.1\r\nHost: " + c.h.o.cache + "\r\n\r\n")
+	if err := c.h.send(c, &c.pipe, c.h.cache, request); err != nil {
+		c.h.trouble(err)
+		c.h.hangUp(&c.pipe)
+		c.h.timers.After(200*time.Millisecond, c.ask)
+	}
+}
+
+// walking tells whether the client is in the middle of a snapshot of several pages.
+func (c *client) walking() bool { return c.state.answer != nil && c.state.answer.More }
+
+// answered takes the answer to the pull.
+func (c *client) answered(head wire.Head, body []byte, now int64) error {
+	c.h.bytes += len(body)
+	switch head.Status {
+	case 200:
+	case 503, 429, 502, 504:
+		c.h.statuses[head.Status]++
+		c.behind++
+		c.h.timers.After(time.Duration(min(c.behind, 10))*100*time.Millisecond+rand.N(100*time.Millisecond), c.ask)
+		return nil
+	case 410:
+		c.h.statuses[head.Status]++
+		c.state, c.cursor, c.at = c.h.root, "", wire.Cursor{}
+		c.pull(0)
+		return nil
+	default:
+		c.h.statuses[head.Status]++
+		return fmt.Errorf("%s was answered with %d: %.200s", c.asked, head.Status, body)
+	}
+	c.behind = 0
+	c.whole = bytes.Equal(head.Get("Doorbell-Pull"), []byte("snapshot"))
+	a, err := c.h.parse(c.asked, body)
+	if err != nil {
+		return err
+	}
+	if !a.snapshot && a.Since != c.cursor {
+		return fmt.Errorf("a delta since %q came to a client that is at %q", a.Since, c.cursor)
+	}
+	if !a.More && !a.at.Covers(c.floor) {
+		return fmt.Errorf("%s was answered with %s", c.asked, a.Cursor)
+	}
+	c.state, c.cursor = c.state.apply(a), a.Cursor
+	if a.More {
+		c.ask()
+		return nil
+	}
+	c.at = a.at
+	c.steps = append(c.steps, applied{a.at.Seq, now})
+	c.pulling = false
+	if !c.at.Covers(c.want) {
+		c.pull(0)
+	}
+	return nil
+}
+
+// happened reads what has come on one of the client's connections.
+func (c *client) happened(l *line, e epoll.Event) error {
+	if !l.ready {
+		if err := epoll.Connected(l.fd); err != nil {
+			return err
+		}
+		l.ready = true
+		if err := errors.Join(c.h.poller.Modify(l.fd, true, false), epoll.Write(l.fd, l.out)); err != nil {
+			return err
+		}
+		l.out = nil
+		return nil
+	}
+	buf := c.h.buf
+	have := copy(buf, l.rest)
+	n, err := epoll.Read(l.fd, buf[have:])
+	if errors.Is(err, epoll.ErrEmpty) {
+		return nil
+	}
+	if err != nil {
+		return c.ended(l, err)
+	}
+	now := epoll.Now()
+	all := buf[:have+n]
+	used := 0
+	if l == &c.socket {
+		c.h.signalBytes += n
+		used, err = c.h.signals(c, all)
+	} else {
+		var head wire.Head
+		var body []byte
+		if head, body, used, err = wire.NextAnswer(all); err == nil && used > 0 {
+			err = c.finish(l, head, body, now)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if used == 0 && len(all) == len(buf) {
+		return fmt.Errorf("an answer of more than %d bytes", len(buf))
+	}
+	if l.fd == e.FD {
+		if l.rest = append(l.rest[:0], all[used:]...); len(l.rest) == 0 {
+			l.rest = nil
+		}
+	}
+	return nil
+}
+
+func (c *client) finish(l *line, head wire.Head, body []byte, now int64) error {
+	l.rest = nil // before the next request's answer
+	if head.Close {
+		c.h.hangUp(l)
+	}
+	return c.answered(head, body, now)
+}
+
+// ended: a cache may close a connection between two requests; whoever was waiting asks again.
+func (c *client) ended(l *line, err error) error {
+	if l == &c.socket {
+		return fmt.Errorf("a WebSocket was ended: %w", err)
+	}
+	if !errors.Is(err, io.EOF) {
+		c.h.trouble(err)
+	}
+	c.h.hangUp(l)
+	if c.pulling && c.asked != "" {
+		c.ask()
+	}
+	return nil
+}
+
+// dial begins a line.
+func dial(to netip.AddrPort, n int) (int, error) {
+	return epoll.Dial(to, netip.AddrFrom4([4]byte{127, 220, byte(n >> 8), byte(n%250 + 1)}), 0)
+}
