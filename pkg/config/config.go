@@ -42,6 +42,8 @@ type Config struct {
 	// DrainWait is how long a service that is asked to stop goes on serving while it says that it isn't ready, so that
 	// balancers turn away first.
 	DrainWait time.Duration `yaml:"drain_wait" env:"DRAIN_WAIT"`
+	// Gateway is how the gateway holds connections.
+	Gateway Gateway `yaml:"gateway" envPrefix:"GATEWAY_"`
 	// Origins are the origins of pages, such as "https://app.example.com", that may open sockets, write, and read private
 	// feeds. Pages of the service's own origin may always.
 	Origins []string `yaml:"origins" env:"ORIGINS"`
@@ -71,6 +73,7 @@ func Defaults() Config {
 		DrainWait:     3 * time.Second,
 		Authorization: defaultAuthorization(),
 		API:           defaultAPI(),
+		Gateway:       defaultGateway(),
 		Tokens:        defaultTokens(),
 		Limits:        defaultLimits(),
 		Default:       policy.Default(),
@@ -133,6 +136,7 @@ func (c *Config) Validate() error {
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}
+	errs = append(errs, c.Gateway.validate())
 	errs = append(errs, checkURL("database_url", c.DatabaseURL, "postgres", "postgresql"))
 	errs = append(errs, c.checkReplicas())
 	errs = append(errs, checkURL("redis_url", c.RedisURL, "redis", "rediss"))

@@ -181,8 +181,9 @@ type pass struct {
 	entry *entry
 	row   *row
 	shard *shard.Shard
-	left  int  // row.follows[:left] are still to be told
-	again bool // the head has moved since some were told
+	since time.Time // the signal
+	left  int       // row.follows[:left] are still to be told
+	again bool      // the head has moved since some were told
 }
 
 var _ shard.Job = (*pass)(nil)
@@ -194,9 +195,12 @@ const stride = 128
 func (h *Hub) startPassLocked(e *entry, r *row, s *shard.Shard) {
 	switch {
 	case r.pass != nil:
+		if r.pass.again { // once round for both
+			h.coalesced += uint64(len(r.follows))
+		}
 		r.pass.again = true
 	case len(r.follows) > 0:
-		r.pass = &pass{hub: h, entry: e, row: r, shard: s, left: len(r.follows)}
+		r.pass = &pass{hub: h, entry: e, row: r, shard: s, since: time.Now(), left: len(r.follows)}
 		s.Push(r.pass)
 	}
 }
@@ -229,11 +233,14 @@ func (p *pass) goOn() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
 	if p.left == 0 {
+		if p.hub.opt.Flushed != nil {
+			p.hub.opt.Flushed(time.Since(p.since))
+		}
 		if !p.again {
 			p.row.pass = nil
 			return
 		}
-		p.again, p.left = false, len(p.row.follows)
+		p.again, p.left, p.since = false, len(p.row.follows), time.Now()
 	}
 	p.shard.Push(p)
 }

@@ -108,6 +108,9 @@ func (c *Client) mark(f *follow) {
 
 // markLocked is mark with mu held. It tells whether there is something new to say.
 func (c *Client) markLocked(f *follow) bool {
+	if f.dirty {
+		c.hub.merged.Add(1)
+	}
 	if f.gone || !f.announced || f.dirty || !f.entry.current().Newer(f.told) {
 		return false
 	}
