@@ -129,7 +129,7 @@ func run(cmd *cobra.Command, s Service, c config.Config) error {
 	case <-ctx.Done():
 	case failed = <-p.Failed():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin+c.DrainWait)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin+c.DrainWait+c.Gateway.DrainWindow)
 	defer cancel()
 	return errors.Join(failed, p.Stop(stop))
 }

@@ -42,6 +42,8 @@ type Config struct {
 	// DrainWait is how long a service that is asked to stop goes on serving while it says that it isn't ready, so that
 	// balancers turn away first.
 	DrainWait time.Duration `yaml:"drain_wait" env:"DRAIN_WAIT"`
+	// Gateway is how the gateway holds connections.
+	Gateway Gateway `yaml:"gateway" envPrefix:"GATEWAY_"`
 	// Origins are the origins of pages, such as "https://app.example.com", that may open sockets, write, and read private
 	// feeds. Pages of the service's own origin may always.
 	Origins []string `yaml:"origins" env:"ORIGINS"`
@@ -49,6 +51,8 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES"`
 	// Keys are the static API keys.
 	Keys []auth.Key `yaml:"keys"`
+	// API is what the API service may use.
+	API API `yaml:"api" envPrefix:"API_"`
 	// Tokens says which signed tokens are good.
 	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
 	// Limits are how much one client may ask of the API.
@@ -68,6 +72,8 @@ func Defaults() Config {
 		Data:          "doorbell-data",
 		DrainWait:     3 * time.Second,
 		Authorization: defaultAuthorization(),
+		API:           defaultAPI(),
+		Gateway:       defaultGateway(),
 		Tokens:        defaultTokens(),
 		Limits:        defaultLimits(),
 		Default:       policy.Default(),
@@ -130,6 +136,7 @@ func (c *Config) Validate() error {
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}
+	errs = append(errs, c.Gateway.validate())
 	errs = append(errs, checkURL("database_url", c.DatabaseURL, "postgres", "postgresql"))
 	errs = append(errs, c.checkReplicas())
 	errs = append(errs, checkURL("redis_url", c.RedisURL, "redis", "rediss"))
@@ -142,7 +149,7 @@ func (c *Config) Validate() error {
 	if _, err := auth.NewKeys(c.Keys); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, c.Tokens.validate(), c.Authorization.validate(), c.Default.Validate("default"))
+	errs = append(errs, c.API.validate(), c.Tokens.validate(), c.Authorization.validate(), c.Default.Validate("default"))
 	for _, name := range sortedKeys(c.Namespaces) {
 		if _, err := feed.ParseNamespace(name); err != nil {
 			bad("namespaces: %w", err)

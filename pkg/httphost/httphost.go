@@ -22,6 +22,8 @@ type Server struct {
 	log       *slog.Logger
 	server    *http.Server
 
+	front func(net.Listener) net.Listener // nil: none
+
 	listener net.Listener // set by Start
 }
 
@@ -47,6 +49,10 @@ func New(address string, h http.Handler, log *slog.Logger) *Server {
 // UseTLS makes it speak TLS with the certificate in a pair of PEM files, which may be replaced at any time: a new one is
 // served within 10 s. Two empty names change nothing. It comes before Start.
 func (s *Server) UseTLS(cert, key string) { s.cert, s.key = cert, key }
+
+// Front puts something between the listener and the server that may take connections off it; where TLS is spoken it isn't
+// asked. It comes before Start, and front is called by that. Its result is closed with the server.
+func (s *Server) Front(front func(net.Listener) net.Listener) { s.front = front }
 
 // Part is the server in a process's lifecycle: it listens from Start on; Stop takes no new requests and waits for those under
 // way (hijacked connections are not among them) for 10 s or until ctx ends, when it cuts them. fail is told when serving ends by itself.
@@ -84,6 +90,9 @@ func (s *Server) start(ctx context.Context, fail func(error)) (err error) {
 	s.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", s.address)
 	if err != nil {
 		return err
+	}
+	if s.front != nil && s.cert == "" {
+		s.listener = s.front(s.listener)
 	}
 	go func() {
 		if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -32,6 +32,9 @@ type Namespace struct {
 	MaxBatchBytes int `yaml:"max_batch_bytes"`
 	// SignalInterval is the shortest time between two signals of a feed. 0: every change is signalled at once.
 	SignalInterval time.Duration `yaml:"signal_interval"`
+	// PullRateTarget is how many pulls a second the followers of one feed may cause when it is signalled: where there are more of
+	// them, they are told to spread their pulls. 0: any number.
+	PullRateTarget int `yaml:"pull_rate_target"`
 	// PollAfter is what polling clients are told to wait.
 	PollAfter time.Duration `yaml:"poll_after"`
 	Cache     Cache         `yaml:"cache"`
@@ -89,6 +92,9 @@ func (n Namespace) Validate(where string) error {
 	}
 	if n.SignalInterval > time.Hour {
 		bad("signal_interval", "is %s; allowed: at most 1h", n.SignalInterval)
+	}
+	if n.PullRateTarget < 0 {
+		bad("pull_rate_target", "is %d; allowed: 0 (any number) or more", n.PullRateTarget)
 	}
 	if n.MaxItems < 0 {
 		bad("max_items", "is %d; allowed: 0 (any number) or more", n.MaxItems)

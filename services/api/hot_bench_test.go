@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -126,7 +125,9 @@ func hotFeed(b *testing.B) (hotAPI, string) {
 	p := &probe{Store: st, calls: map[string]int{}}
 	p.before(counting(h.queries))
 	mb := membus.New(membus.Options{})
-	h.API, err = api.New(api.Options{Store: p, Bus: mb, Policies: testPolicies(), OpenWrites: true, Logger: slog.New(slog.DiscardHandler)})
+	h.API, err = api.New(api.Options{Store: p, Bus: mb, Policies: testPolicies(), OpenWrites: true, Logger: discard(), Limits: api.Limits{
+		Reads: api.Limit{PerSecond: 1000, Burst: 10_000}, Polls: api.Limit{PerSecond: 1000, Burst: 10_000},
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -173,9 +174,16 @@ func dialMany(b *testing.B, s *httptest.Server, n int) []*rawConn {
 		if err != nil {
 			b.Fatal(err)
 		}
-		conns[i] = &rawConn{c, bufio.NewReaderSize(c, 8<<10)}
+		conns[i] = &rawConn{Conn: c}
 	}
 	return conns
+}
+
+func (c *rawConn) reader() *bufio.Reader {
+	if c.r == nil {
+		c.r = bufio.NewReaderSize(c, 8<<10)
+	}
+	return c.r
 }
 
 // hammer does n requests, spread over the connections.
@@ -202,6 +210,7 @@ func (c *rawConn) do(request string) error {
 	if _, err := io.WriteString(c, request); err != nil {
 		return err
 	}
+	c.reader()
 	end, have := -1, 0
 	for end < 0 {
 		if _, err := c.r.Peek(have + 1); err != nil {
@@ -213,7 +222,7 @@ func (c *rawConn) do(request string) error {
 	}
 	head, _ := c.r.Peek(end + 2)
 	status := string(head[9:12])
-	if status != "200" && status != "304" {
+	if status != "200" && status != "304" && status != "404" {
 		return fmt.Errorf("%s", head)
 	}
 	length := 0

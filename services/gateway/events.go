@@ -81,7 +81,7 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) {
 	serving := false
 	defer func() {
 		if !serving { // refused, or a panic on the way
-			g.serving.Done()
+			g.leave()
 		}
 	}()
 	c, err := sse.Answer(w, r, w.Header().Clone(), &g.streams)
@@ -96,7 +96,7 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	serving = true
-	g.add(c)
+	g.add(c, dialogue)
 	c.Start(dialogue, feeds)
 }
 

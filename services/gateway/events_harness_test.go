@@ -34,15 +34,20 @@ type web struct {
 // webs are the ways on which events are written: over HTTP/1.1, plain and in TLS, and over HTTP/2.
 func (h *harness) webs() []web {
 	h.t.Helper()
-	all := []web{{"HTTP/1.1", h.server.URL, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}}
-	for _, name := range []string{"TLS", "HTTP/2"} {
+	var all []web
+	for _, name := range []string{"HTTP/1.1", "TLS", "HTTP/2"} {
 		server := httptest.NewUnstartedServer(h.Handler())
 		server.EnableHTTP2 = name == "HTTP/2"
-		server.Config.WriteTimeout = time.Second // the host has one; it is not for events
-		server.StartTLS()
+		// The host has such times, too. They are not for events.
+		server.Config.ReadTimeout, server.Config.WriteTimeout = time.Second, time.Second
+		if name == "HTTP/1.1" {
+			server.Start()
+		} else {
+			server.StartTLS()
+		}
 		h.t.Cleanup(server.Close)
 		h.t.Cleanup(h.Close) // before it: Close waits for requests
-		if !server.EnableHTTP2 {
+		if name == "TLS" {
 			server.TLS.NextProtos = []string{"http/1.1"}
 			server.Client().Transport.(*http.Transport).TLSClientConfig.NextProtos = nil
 			server.Client().Transport.(*http.Transport).TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}

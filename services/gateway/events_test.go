@@ -199,10 +199,11 @@ func TestPagesOfOtherOriginsAndMethods(t *testing.T) {
 	}
 }
 
+// TestEventsEndWithTheToken, and not with any time of the server's, nor with the stall, while there is nothing to write.
 func TestEventsEndWithTheToken(t *testing.T) {
 	t.Parallel()
 	var g *guard.Guard
-	h := start(t, withTokens(t, &g, nil))
+	h := start(t, withTokens(t, &g, nil), func(o *gateway.Options) { o.Timings.Stall = time.Second })
 	var all []*source
 	for _, w := range h.webs() {
 		all = append(all, h.listen(w, token(t, "ann", 3*time.Second, "inbox:*"), "inbox:1"))

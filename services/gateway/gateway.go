@@ -11,13 +11,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/origin"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/audience"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/outlet"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/pace"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
@@ -40,11 +43,20 @@ type Gateway struct {
 	wheel    *wheel.Wheel
 	shards   *shard.Pool
 	abort    context.CancelFunc // of what all connections wait for
+	metrics  *metrics
+	timings  Timings
+	limits   Limits
 	watching sync.WaitGroup     // for what all connections have in common
+	audience *audience.Audience // nil: the bus carries heads alone
+
+	door door
 
 	mu sync.Mutex
 	// Guarded by mu.
-	draining bool
+	draining bool           // no new connections
+	drainEnd time.Time      // when draining closes what is left
+	closing  bool           // nor any others
+	within   int            // connections, and requests that may become one
 	conns    []conn         // each knows its place
 	serving  sync.WaitGroup // requests and connections; grows under mu only while not draining
 }
@@ -76,10 +88,13 @@ func New(opt Options) (*Gateway, error) {
 	t := opt.Timings
 	g := &Gateway{
 		log: opt.Logger, origins: allowed, proxies: proxies,
-		wheel: wheel.New(tick), shards: shard.New(0),
+		timings: t, limits: opt.Limits, door: door{limit: pace.New(opt.Limits.Handshakes, opt.Limits.Handshakes)},
 	}
+	g.metrics = newMetrics(opt.Metrics, g)
+	g.wheel, g.shards = wheel.New(tick), shard.New(0)
 	g.hub, err = hub.New(hub.Options{
-		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds,
+		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds, Flushed: g.metrics.flushed,
+		Spread:        g.listenForAudience(opt),
 		FollowTimeout: t.FollowTimeout, RetryMin: t.RetryMin, RetryMax: t.RetryMax, Linger: t.Linger,
 	})
 	if err != nil {
@@ -89,19 +104,20 @@ func New(opt Options) (*Gateway, error) {
 	}
 	g.sessions = session.Options{
 		Hub: g.hub, Policies: opt.Policies, Auth: opt.Auth, Logger: opt.Logger, PingMillis: t.PingEvery.Milliseconds(),
-		Registry: session.NewRegistry(),
+		Registry: session.NewRegistry(), PerSubject: opt.Limits.PerSubject,
+		Commands: pace.New(opt.Limits.Commands, opt.Limits.Commands*commandBurst), Limited: g.metrics.limited,
 	}
 	g.sessions.Revoker, _ = opt.Auth.(auth.Revoker)
 	g.sockets = wsconn.Options{
-		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, MaxFrame: wire.MaxFrame,
-		Ended:     func(c *wsconn.Conn, _ wire.Close) { g.ended(c) },
+		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, MaxFrame: wire.MaxFrame, Counts: new(wsconn.Counts),
+		Ended:     func(c *wsconn.Conn, why wire.Close) { g.ended(c, why) },
 		Outlet:    outlet.Options{Stall: t.Stall},
 		PingEvery: t.PingEvery, PongWait: t.PongWait, MessageWait: t.MessageWait, CloseWait: t.CloseWait,
 	}
 	g.sockets.Context, g.abort = context.WithCancel(context.Background())
 	g.streams = sse.Options{
 		Logger: opt.Logger, Context: g.sockets.Context, Wheel: g.wheel, Shards: g.shards, Outlet: g.sockets.Outlet,
-		Ended:        func(c *sse.Conn, _ wire.Close) { g.ended(c) },
+		Ended:        func(c *sse.Conn, why wire.Close) { g.ended(c, why) },
 		CommentEvery: t.PingEvery, CloseWait: t.CloseWait,
 	}
 	for _, spoken := range []struct {
@@ -114,11 +130,21 @@ func New(opt Options) (*Gateway, error) {
 		g.sockets.Subprotocols = append(g.sockets.Subprotocols, spoken.Subprotocol)
 		g.kinds = append(g.kinds, &session.Kind{Encoding: spoken.Encoding, Form: &frames{spoken.Encoding, spoken.Opcode()}})
 	}
+	if g.audience != nil {
+		g.audience.Start()
+	}
+	if err := g.metrics.register(); err != nil {
+		g.Close()
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
 	if by := g.sessions.Revoker; by != nil {
 		g.watching.Go(func() { g.endRevoked(g.sockets.Context, by) })
 	}
 	return g, nil
 }
+
+// commandBurst is how many seconds' worth of commands may come at once.
+const commandBurst = 10
 
 // tick is how exact the times of connections are.
 const tick = 100 * time.Millisecond
@@ -155,85 +181,39 @@ func (g *Gateway) Status() Status {
 	return Status{Ready: !g.draining, BusAlive: stats.Alive, Connections: len(g.conns), Feeds: stats.Feeds}
 }
 
-// Drain takes no new connections, closes all with 1012, and waits until they are gone or ctx ends, which is the only
-// error. It may be called more than once.
-func (g *Gateway) Drain(ctx context.Context) error {
-	g.mu.Lock()
-	g.draining = true
-	for _, c := range g.conns {
-		c.Close(restart)
-	}
-	g.mu.Unlock()
-	gone := make(chan struct{})
-	go func() {
-		g.serving.Wait()
-		close(gone)
-	}()
-	select {
-	case <-gone:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("drain connections: %w", ctx.Err())
-	}
-}
-
-// Close drains, which takes no longer than [Timings.CloseWait], and stops listening to the bus. Closing twice is fine.
-func (g *Gateway) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), g.sockets.CloseWait)
-	defer cancel()
-	_ = g.Drain(ctx) // what is left then is cut off
-	g.abort()
-	g.mu.Lock()
-	for _, c := range g.conns {
-		c.Abort()
-	}
-	g.mu.Unlock()
-	g.serving.Wait()
-	g.watching.Wait()
-	g.hub.Close()
-	g.wheel.Close()
-	g.shards.Close()
-}
-
-var restart = wire.Close{Code: wire.CloseRestart, Reason: "this node restarts"}
-
-// admit counts a request in, unless the gateway takes none any more.
-func (g *Gateway) admit() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.draining {
-		return false
-	}
-	g.serving.Add(1)
-	return true
-}
-
-// serve begins to speak with one client, and tells whether it did. If so, ended gives back what admit has counted.
+// serve begins to speak with one client, and tells whether it did. If so, ended counts it out again.
 func (g *Gateway) serve(c *wsconn.Conn, token string) bool {
 	dialogue, err := session.New(&g.sessions, g.kinds[c.Spoken()], session.NewID(), token, c.Outlet(), c)
 	if err != nil {
 		c.Abort() // closed while this one was being upgraded
 		return false
 	}
-	g.add(c)
+	g.add(c, dialogue)
 	c.Start(dialogue)
 	return true
 }
 
-// add keeps a connection, which is closed if it has come too late.
-func (g *Gateway) add(c conn) {
+// add keeps a connection, which is to be started. If it has come too late it goes at once, and otherwise at its age.
+func (g *Gateway) add(c conn, dialogue *session.Session) {
 	g.mu.Lock()
 	*c.Place() = int32(len(g.conns))
 	g.conns = append(g.conns, c)
-	draining := g.draining
+	draining, closing := g.draining, g.closing
 	g.mu.Unlock()
-	if draining {
+	g.metrics.handshake(outcomeAccepted)
+	switch age := g.timings.MaxAge; {
+	case closing:
 		c.Close(restart)
+	case draining:
+		dialogue.GoAway(session.Drain, 0, 0)
+	case age > 0:
+		dialogue.GoAway(session.Age, time.Duration(float64(age)*(0.8+0.4*rand.Float64())), min(goWithin, age/10))
 	}
 }
 
 // ended forgets a connection of which nothing is left.
-func (g *Gateway) ended(c conn) {
+func (g *Gateway) ended(c conn, why wire.Close) {
+	g.metrics.closed(why.Code)
 	g.mu.Lock()
 	last := len(g.conns) - 1
 	moved := g.conns[last]
@@ -241,5 +221,5 @@ func (g *Gateway) ended(c conn) {
 	g.conns[last] = nil
 	g.conns = g.conns[:last]
 	g.mu.Unlock()
-	g.serving.Done()
+	g.leave()
 }

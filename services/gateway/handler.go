@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/doorbell-sync/doorbell/pkg/problem"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/front"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
 )
@@ -16,14 +18,17 @@ const Path = "/v1/signals"
 // bearer marks the subprotocol that carries a token: browsers can set no header.
 const bearer = "bearer."
 
-// retryAfter is what clients are told who come while the gateway stops, in seconds.
-const retryAfter = 1
-
 // Handler serves [Path]. A foreign origin and a gateway that stops are refused with a problem; whatever else there is
 // to refuse on a WebSocket is said by a close code, which browsers can see.
 //
 // Connections outlive their requests, so they don't end with the http.Server: Close does that.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.handle) }
+
+// Listen takes handshakes off a listener without TLS before an http.Server sees them, which spares memory; the handler gets
+// what is left.
+func (g *Gateway) Listen(l net.Listener) net.Listener {
+	return front.Listen(l, Path, g.Handler(), g.log)
+}
 
 func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	switch {
@@ -55,6 +60,7 @@ func (g *Gateway) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 	if !ok {
 		g.log.Warn("origin refused; if it is yours, add it to the allowed origins",
 			"origin", clip(from), "host", clip(r.Host), "remote", r.RemoteAddr)
+		g.metrics.handshake(outcomeOrigin)
 		problem.Write(w, problem.New(http.StatusForbidden, "origin_not_allowed", "pages of this origin may not connect"))
 	}
 	return ok
@@ -62,13 +68,12 @@ func (g *Gateway) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 
 // admitted tells whether the request is counted in. If not, whoever asks has been told.
 func (g *Gateway) admitted(w http.ResponseWriter) bool {
-	if g.admit() {
-		return true
+	p := g.admit()
+	if p != nil {
+		g.metrics.handshake(p.Code)
+		problem.Write(w, p)
 	}
-	p := problem.New(http.StatusServiceUnavailable, "draining", "this node stops; come back")
-	p.RetryAfter = retryAfter
-	problem.Write(w, p)
-	return false
+	return p == nil
 }
 
 func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
@@ -78,11 +83,12 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	serving := false
 	defer func() {
 		if !serving { // refused, or a panic on the way
-			g.serving.Done()
+			g.leave()
 		}
 	}()
 	c, err := wsconn.Upgrade(w, r, &g.sockets)
 	if err != nil {
+		g.metrics.handshake(outcomeBad)
 		g.log.Debug("not upgraded", "remote", r.RemoteAddr, "err", err)
 		return
 	}

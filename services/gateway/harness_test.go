@@ -110,7 +110,9 @@ func start(t testing.TB, change ...func(*gateway.Options)) *harness {
 	if h.Gateway, err = gateway.New(opt); err != nil {
 		t.Fatal(err)
 	}
-	h.server = httptest.NewServer(h.Handler())
+	h.server = httptest.NewUnstartedServer(h.Handler())
+	h.server.Listener = h.Listen(h.server.Listener)
+	h.server.Start()
 	t.Cleanup(func() {
 		h.Close()
 		h.server.Close()

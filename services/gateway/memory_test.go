@@ -18,19 +18,25 @@ import (
 // memory is about twice the heap plus the stacks.
 func BenchmarkIdle(b *testing.B) {
 	const connections = 2000
-	for name, feedOf := range map[string]func(int) feed.Name{
-		"one feed":  func(int) feed.Name { return "prices:BTC-KRW" },
-		"own feeds": func(i int) feed.Name { return feed.Name(fmt.Sprintf("orders:%d", i)) },
+	one := func(int) feed.Name { return "prices:BTC-KRW" }
+	own := func(i int) feed.Name { return feed.Name(fmt.Sprintf("orders:%d", i)) }
+	for _, c := range []struct {
+		name   string
+		feedOf func(int) feed.Name
+		open   func(testing.TB, *net.TCPAddr, feed.Name) int
+	}{
+		{"one feed", one, bareClient}, {"own feeds", own, bareClient},
+		{"events of one feed", one, bareListener}, {"events of own feeds", own, bareListener},
 	} {
-		b.Run(name, func(b *testing.B) {
+		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				h := start(b, func(o *gateway.Options) { o.Logger = slog.New(slog.DiscardHandler) })
 				h.publish("prices:BTC-KRW", 1)
 				addr := h.server.Listener.Addr().(*net.TCPAddr)
-				bareClient(b, addr, "prices:BTC-KRW")
+				c.open(b, addr, "prices:BTC-KRW")
 				heap, stacks := memory()
 				for i := range connections {
-					bareClient(b, addr, feedOf(i))
+					c.open(b, addr, c.feedOf(i))
 				}
 				after, stacksAfter := memory()
 				b.ReportMetric(float64(after-heap)/connections, "heap-B/conn")
@@ -51,6 +57,21 @@ func memory() (heap, stacks uint64) {
 
 // bareClient is a client that costs this process nothing but a file descriptor. It has subscribed to a feed.
 func bareClient(t testing.TB, addr *net.TCPAddr, name feed.Name) int {
+	t.Helper()
+	command := fmt.Appendf(nil, `{"subscribe":{"%s":""}}`, name)
+	return bare(t, addr,
+		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "",
+		"hello", string(append([]byte{0x81, 0x80 | byte(len(command)), 0, 0, 0, 0}, command...)), "subscribed")
+}
+
+// bareListener is one of events.
+func bareListener(t testing.TB, addr *net.TCPAddr, name feed.Name) int {
+	t.Helper()
+	return bare(t, addr, "Accept: text/event-stream", "?feed="+string(name), "subscribed")
+}
+
+// bare asks for signals with a header, waits for a word, says the next one, and so on.
+func bare(t testing.TB, addr *net.TCPAddr, header, query string, dialogue ...string) int {
 	t.Helper()
 	check := func(err error) {
 		if err != nil {
@@ -76,12 +97,14 @@ func bareClient(t testing.TB, addr *net.TCPAddr, name feed.Name) int {
 			got = append(got, buf[:n]...)
 		}
 	}
-	write([]byte("GET " + gateway.Path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
-	await("hello")
-	command := fmt.Appendf(nil, `{"subscribe":{"%s":""}}`, name)
-	write(append([]byte{0x81, 0x80 | byte(len(command)), 0, 0, 0, 0}, command...))
-	await("subscribed")
+	write([]byte("GET " + gateway.Path + query + " HTTP/1.1\r\nHost: x\r\n" + header + "\r\n\r\n"))
+	for i, words := range dialogue {
+		if i%2 == 0 {
+			await(words)
+		} else {
+			write([]byte(words))
+		}
+	}
 	return fd
 }
 

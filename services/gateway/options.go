@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/policy"
@@ -24,7 +26,9 @@ type Options struct {
 	// TrustedProxies are addresses and CIDRs whose X-Forwarded-Host counts for the gateway's own origin.
 	TrustedProxies []string
 	// Logger is slog's default when nil. Tokens are never logged.
-	Logger  *slog.Logger
+	Logger *slog.Logger
+	// Metrics is where the gateway's are registered, until Close. nil: nobody looks.
+	Metrics prometheus.Registerer
 	Timings Timings
 	Limits  Limits
 }
@@ -48,12 +52,28 @@ type Timings struct {
 	RetryMin, RetryMax time.Duration
 	// Linger is how long a feed is followed after its last client has left. 5 s.
 	Linger time.Duration
+	// DrainWindow is the time over which clients are asked to go when the gateway drains. 0, the default: all are closed at
+	// once.
+	DrainWindow time.Duration
+	// MaxAge is how old a connection becomes, up to 20 % more or less, before its client is asked to reconnect, so that new nodes
+	// fill. 0, the default: any age.
+	MaxAge time.Duration
 }
 
-// Limits bounds what one client may ask for. A zero field has its default, the protocol's figure.
+// Limits bounds what clients may ask for. A zero field has its default.
 type Limits struct {
-	// Feeds is how many one connection may follow. 10,000.
+	// Feeds is how many one connection may follow. 10,000, the protocol's figure.
 	Feeds int
+	// Connections is how many this process takes; who comes beyond that is told 503. By default as many as there are file
+	// descriptors, but for some that it needs itself.
+	Connections int
+	// PerSubject is how many connections of one subject this process takes; further ones are closed with 4029. 1,000.
+	PerSubject int
+	// Commands is how many one connection may send a second, and ten times as many at once; beyond that it is closed with 4029.
+	// 100.
+	Commands int
+	// Handshakes is how many are begun a second; who comes beyond that is told 503. 10,000.
+	Handshakes int
 }
 
 func (o Options) withDefaults() Options {
@@ -75,8 +95,16 @@ func (o Options) withDefaults() Options {
 			*field = fallback
 		}
 	}
-	if o.Limits.Feeds == 0 {
-		o.Limits.Feeds = 10_000
+	for field, fallback := range map[*int]int{
+		&o.Limits.Feeds:       10_000,
+		&o.Limits.Connections: descriptors(),
+		&o.Limits.PerSubject:  1000,
+		&o.Limits.Commands:    100,
+		&o.Limits.Handshakes:  10_000,
+	} {
+		if *field == 0 {
+			*field = fallback
+		}
 	}
 	return o
 }
@@ -92,14 +120,14 @@ func (o Options) validate() error {
 	}
 	t := o.Timings
 	for _, d := range []time.Duration{
-		t.PingEvery, t.PongWait, t.MessageWait, t.Stall, t.CloseWait, t.FollowTimeout, t.RetryMin, t.RetryMax, t.Linger,
+		t.PingEvery, t.PongWait, t.MessageWait, t.Stall, t.CloseWait, t.FollowTimeout, t.RetryMin, t.RetryMax, t.Linger, t.DrainWindow, t.MaxAge,
 	} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("a timing is %s; allowed: more than 0, or 0 for the default", d))
 		}
 	}
-	if o.Limits.Feeds < 0 {
-		errs = append(errs, fmt.Errorf("a connection may follow %d feeds; allowed: 1 or more, or 0 for the default", o.Limits.Feeds))
+	if l := o.Limits; min(l.Feeds, l.Connections, l.PerSubject, l.Commands, l.Handshakes) < 0 {
+		errs = append(errs, fmt.Errorf("a limit is below 0: %+v; allowed: 1 or more, or 0 for the default", l))
 	}
 	return errors.Join(errs...)
 }

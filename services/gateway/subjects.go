@@ -84,7 +84,7 @@ func (g *Gateway) Rebalance(fraction float64) int {
 	rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
 	some = some[:int(math.Ceil(min(max(fraction, 0), 1)*float64(len(some))))]
 	for _, s := range some {
-		s.GoAway("rebalance", rebalanceWithin)
+		s.GoAway(session.Rebalance, 0, rebalanceWithin)
 	}
 	return len(some)
 }

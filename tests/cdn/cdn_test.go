@@ -67,6 +67,7 @@ func run(t *testing.T, start func(string, edge.Origin) (*edge.Edge, error)) {
 		{"writes", testWrites},
 		{"WebSocket", testWebSocket},
 		{"server-sent events", testEvents},
+		{"signals as events", testSignals},
 		{"long polls", testLongPolls},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,34 @@ func testWebSocket(t *testing.T, s *suite) {
 	ear := cluster.Listen(t, s.edge.URL(), "open:socket")
 	for range 3 {
 		ear.WaitHeard(t, cluster.Seq(s.put(t, "open:socket", "a", fmt.Sprint(ear.Seq()))))
+	}
+}
+
+// testSignals: what is written is heard of through the cache, each change at once.
+func testSignals(t *testing.T, s *suite) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.edge.URL()+"/v1/signals?feed=open:events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := (&http.Client{Transport: s.http.Transport}).Do(req) // without a time limit
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	hear := func(what string) {
+		t.Helper()
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), what) {
+				return
+			}
+		}
+		t.Fatalf("%s is not heard of: %v", what, lines.Err())
+	}
+	hear(`data: {"subscribed":`)
+	for n := range 5 {
+		hear(`"open:events":"` + s.put(t, "open:events", "a", fmt.Sprint(n)))
 	}
 }
 

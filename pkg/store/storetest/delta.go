@@ -76,6 +76,22 @@ func testDeltaLimits(t *testing.T, e *env) {
 	if d = bytes(120); len(d.Changes) < 2 || !d.More {
 		t.Fatalf("a page of 120 bytes is %+v; want a few and more", d)
 	}
+	// Pages of walks and deltas end at round seqs, whatever their size.
+	for part := range 5 {
+		var keys []string
+		for i := range 500 {
+			keys = append(keys, fmt.Sprintf("k%d", part*500+i))
+		}
+		w = e.put("round", keys...)
+	}
+	if d = e.delta("round", feed.Cursor{}, 1200); len(d.Changes) != 1000 || d.Cursor != (feed.Cursor{Epoch: w.Cursor.Epoch, Seq: 1000, Base: 2500}) {
+		t.Fatalf("the first page of a walk has %d changes to %s; want 1000", len(d.Changes), d.Cursor)
+	}
+	for _, since := range []int64{700, 999, 401} {
+		if d = e.delta("round", feed.Cursor{Epoch: w.Cursor.Epoch, Seq: since}, 600); d.Cursor.Seq != 1000 || !d.More || int64(len(d.Changes)) != 1000-since {
+			t.Fatalf("a delta from %d has %d changes to %s; want it to end at 1000", since, len(d.Changes), d.Cursor)
+		}
+	}
 }
 
 func testResets(t *testing.T, e *env) {

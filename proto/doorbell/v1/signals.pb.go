@@ -718,11 +718,13 @@ func (x *Head) GetUnknown() bool {
 	return false
 }
 
-// Changed is a signal that needs more than a seq: several feeds, or one whose epoch is new.
+// Changed is a signal that needs more than a seq: several feeds, one whose epoch is new, or one of a large audience.
 type Changed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Signals       []*Signal              `protobuf:"bytes,1,rep,name=signals,proto3" json:"signals,omitempty"`
-	Heads         []*Head                `protobuf:"bytes,2,rep,name=heads,proto3" json:"heads,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Signals []*Signal              `protobuf:"bytes,1,rep,name=signals,proto3" json:"signals,omitempty"`
+	Heads   []*Head                `protobuf:"bytes,2,rep,name=heads,proto3" json:"heads,omitempty"`
+	// The client pulls after a random delay of up to so many ms.
+	SpreadMs      uint32 `protobuf:"varint,3,opt,name=spread_ms,json=spreadMs,proto3" json:"spread_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -769,6 +771,13 @@ func (x *Changed) GetHeads() []*Head {
 		return x.Heads
 	}
 	return nil
+}
+
+func (x *Changed) GetSpreadMs() uint32 {
+	if x != nil {
+		return x.SpreadMs
+	}
+	return 0
 }
 
 // Signal is a feed's newest seq, in the epoch that is known.
@@ -1033,10 +1042,11 @@ const file_doorbell_v1_signals_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\rR\x04feed\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\x18\n" +
-	"\aunknown\x18\x04 \x01(\bR\aunknown\"a\n" +
+	"\aunknown\x18\x04 \x01(\bR\aunknown\"~\n" +
 	"\aChanged\x12-\n" +
 	"\asignals\x18\x01 \x03(\v2\x13.doorbell.v1.SignalR\asignals\x12'\n" +
-	"\x05heads\x18\x02 \x03(\v2\x11.doorbell.v1.HeadR\x05heads\".\n" +
+	"\x05heads\x18\x02 \x03(\v2\x11.doorbell.v1.HeadR\x05heads\x12\x1b\n" +
+	"\tspread_ms\x18\x03 \x01(\rR\bspreadMs\".\n" +
 	"\x06Signal\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\rR\x04feed\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\"5\n" +

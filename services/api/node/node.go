@@ -65,7 +65,9 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n.Add(lifecycle.Part{Name: "api", Start: n.makeAPI, Stop: func(context.Context) error { n.api.Close(); return nil }})
 	n.Add(n.admin.Part(func() bus.Bus { return n.bus }, func() *guard.Guard { return n.guard }, nil, log))
 	n.Add(n.server.Part(n.Fail))
+	n.Add(lifecycle.Part{Name: "waiting reads", Stop: func(context.Context) error { n.api.Close(); return nil }})
 	n.Add(n.drain.Part())
+	n.Add(lifecycle.Part{Name: "long polls", Stop: func(context.Context) error { n.api.Drain(); return nil }})
 	return n
 }
 
@@ -87,8 +89,9 @@ func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 func (n *Node) makeAPI(context.Context) error {
 	var err error
 	n.api, err = api.New(api.Options{
+		Limits: limits(n.config), Metrics: n.telemetry.Registerer(),
+		CacheBytes: n.config.API.CacheBytes, DatabaseCalls: n.config.API.DatabaseCalls,
 		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
-		Limits:         limits(n.config),
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})
 	return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 
 	"github.com/doorbell-sync/doorbell/pkg/admin"
@@ -51,6 +52,7 @@ func New(c config.Config, log *slog.Logger) *Node {
 	n := &Node{config: c, log: log, telemetry: telemetry.New(), drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.server.Front(func(l net.Listener) net.Listener { return n.gateway.Listen(l) })
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
@@ -79,6 +81,7 @@ func (n *Node) makeGateway(context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
+		Metrics: n.telemetry.Registerer(), Limits: gateway.LimitsOf(n.config.Gateway), Timings: gateway.TimingsOf(n.config.Gateway),
 	})
 	return err
 }

@@ -92,6 +92,11 @@ var (
 // has been set before.
 func (a *answer) send(s *Server, c *gin.Context, pollAfter []string) {
 	h := c.Writer.Header()
+	if a.public {
+		h["Access-Control-Allow-Origin"] = anyOrigin
+		h["Access-Control-Expose-Headers"] = exposed
+		h["Vary"] = varyPublic
+	}
 	if a.etag != nil {
 		h["Etag"] = a.etag
 	}

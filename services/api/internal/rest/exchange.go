@@ -46,12 +46,11 @@ func (s *Server) read(h func(*exchange) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		x := &exchange{c: c, read: true}
 		s.finish(x, func() error {
-			err := s.findFeed(x)
-			s.allowReading(x, err != nil || x.public())
-			if err != nil {
+			if err := s.findFeed(x); err != nil {
 				return err
 			}
 			if !x.public() {
+				s.allowReading(x, false)
 				if err := s.mayDo(x, auth.Read); err != nil {
 					return err
 				}
@@ -117,7 +116,8 @@ func itemKey(x *exchange) (string, error) {
 	return key, feed.CheckKey(key)
 }
 
-// setReadHeaders sets what every read carries, whatever comes of it.
+// setReadHeaders sets what reads carry that come to nothing. Those of the others are their answer's, which is sent at once: a
+// request that waits costs no headers until then.
 func (x *exchange) setReadHeaders() {
 	h := x.header()
 	h.Set("Doorbell-Poll-After", strconv.FormatInt(int64(x.policy.PollAfter.Seconds()), 10))

@@ -10,7 +10,6 @@ import (
 
 // getItem answers with one item; its tag and Doorbell-Cursor are the item's, not the feed's.
 func (s *Server) getItem(x *exchange) error {
-	x.setReadHeaders()
 	x.canonical = x.c.Request.URL.RawQuery == ""
 	key, err := itemKey(x)
 	if err != nil {
@@ -37,7 +36,7 @@ func (s *Server) getItem(x *exchange) error {
 	}
 	ctx, cancel := context.WithTimeout(x.ctx(), s.ReadTimeout)
 	defer cancel()
-	item, err := s.Store.Item(ctx, x.name, key)
+	item, err := s.reads.Item(ctx, x.name, key)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/gin-gonic/gin"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
@@ -13,31 +16,60 @@ func (p params) query() store.Query {
 	return store.Query{Since: p.since, BareSeq: p.sinceBare, Limit: p.limit, MaxBytes: maxResponseBytes}
 }
 
-// readOrWait reads what p asks for. While there is nothing new it waits, if p says so: a request that waits costs what
-// net/http needs for it, a place in the feed's list and one in the wheel.
-func (s *Server) readOrWait(x *exchange, f *window.Feed, p params) (window.Reading, error) {
-	until := time.Now().Add(p.wait)
-	for {
-		r, err := f.Read(x.ctx(), p.query(), p.atLeast)
-		floor, quiet := beyond(r, err)
-		left := time.Until(until)
-		if !quiet || left <= 0 || s.draining.Load() {
-			return r, err
-		}
-		if news := s.await(x, f, floor, left); !news {
-			// Nothing has come, as far as anybody knows; without the bus, this asks the store.
-			return f.Read(x.ctx(), p.query(), p.atLeast)
-		}
-		f = s.windows.Feed(x.name) // it may have been let go of
+// hold waits while there is nothing new for a request for changes with wait. Then it is answered like any other; an error is what
+// came of waiting for its floor, if that was the matter.
+//
+// What has to be found out before is found out on a goroutine of its own, which ends: the one that waits here is net/http's,
+// and its stack, which is most of what waiting costs, stays as small as it was.
+func (s *Server) hold(c *gin.Context) error {
+	found := make(chan held, 1)
+	go s.findOut(c, found)
+	h := <-found
+	if h.poll == nil {
+		return h.err
 	}
+	h.poll.Wait(c.Request.Context(), h.wait)
+	h.poll.Leave()
+	return nil
 }
 
-// await waits for one feed. It is on its own to keep the stack of those who wait small.
-func (s *Server) await(x *exchange, f *window.Feed, floor window.Floor, d time.Duration) (news bool) {
-	p := s.windows.NewPoll()
-	p.On(f, floor)
-	defer p.Leave()
-	return p.Wait(x.ctx(), d)
+// held is a request that has to wait; without a poll it doesn't.
+type held struct {
+	poll *window.Poll
+	wait time.Duration
+	err  error
+}
+
+func (s *Server) findOut(c *gin.Context, found chan<- held) {
+	var h held
+	defer func() {
+		if p := recover(); p != nil { // it comes again where the request is answered, and is taken care of there
+			h = held{}
+		}
+		found <- h
+	}()
+	begin := time.Now()
+	x := &exchange{c: c, read: true}
+	if s.findFeed(x) != nil || (!x.public() && s.mayDo(x, auth.Read) != nil) {
+		return
+	}
+	p, err := parseParams(c.Request.URL.RawQuery, true)
+	if err != nil || p.wait == 0 {
+		return
+	}
+	f := s.windows.Feed(x.name)
+	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
+	if errors.Is(err, window.ErrBehind) || errors.Is(err, window.ErrFull) || errors.Is(err, window.ErrClosed) {
+		h.err = err
+		return
+	}
+	floor, quiet := beyond(r, err)
+	left := time.Until(begin.Add(p.wait))
+	if !quiet || left <= 0 || s.draining.Load() {
+		return
+	}
+	h.poll, h.wait = s.windows.NewPoll(), left
+	h.poll.On(f, floor)
 }
 
 // beyond tells whether a read brought nothing new, and what would be.

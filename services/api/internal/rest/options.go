@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/policy"
@@ -37,6 +39,12 @@ type Options struct {
 	// Logger gets what clients are not told. nil: slog.Default().
 	Logger *slog.Logger
 
+	// Metrics is where the metrics go. nil: nowhere.
+	Metrics prometheus.Registerer
+
+	// DatabaseCalls is how many calls of the store may be under way at once, as many as its pool has connections; some more
+	// wait for up to a second, the rest gets 503. 0: 16.
+	DatabaseCalls int
 	// CacheBytes is about how much memory the feeds that are read at the moment may take. 0: 64 MiB.
 	CacheBytes int
 	// AtLeastWait is how long a read waits until the store covers its at_least. 0: 2 s.
@@ -62,6 +70,10 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.DatabaseCalls = cmp.Or(o.DatabaseCalls, 16)
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
 	o.CacheBytes = cmp.Or(o.CacheBytes, 64<<20)
 	o.AtLeastWait = cmp.Or(o.AtLeastWait, 2*time.Second)
 	o.MaxWaiting = cmp.Or(o.MaxWaiting, 10_000)

@@ -100,10 +100,15 @@ func (s *Server) admitPoll(x *exchange, q *pollQuery) {
 			denied = refusal(verdicts[i], auth.Read, one.name)
 		}
 		if denied != nil {
-			one.fail(s, denied)
-			one.c = nil // for good
+			one.deny(s, denied)
 		}
 	}
+}
+
+// deny answers for the feed, whatever comes of it.
+func (one *polledFeed) deny(s *Server, err error) {
+	one.fail(s, err)
+	one.c = nil
 }
 
 // pollOnce looks at each feed, and tells whether one of them ends the wait.

@@ -3,12 +3,14 @@ package rest
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/services/api/internal/admission"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
@@ -27,6 +29,12 @@ const (
 func (s *Server) fail(x *exchange, err error) {
 	p := s.problem(x, err)
 	h := x.header()
+	if x.read && (x.name == "" || x.public()) {
+		s.allowReading(x, true)
+	}
+	if x.read && x.name != "" {
+		x.setReadHeaders()
+	}
 	for _, name := range []string{"ETag", "Content-Length"} {
 		h.Del(name)
 	}
@@ -59,6 +67,7 @@ func (s *Server) problem(x *exchange, err error) *problem.Problem {
 	case errors.Is(err, feed.ErrNoItem):
 		return problem.New(http.StatusNotFound, "no_item", "the feed "+string(x.name)+" has no such item")
 	case errors.As(err, &reset):
+		s.metrics.resets.Inc()
 		return problem.New(http.StatusGone, "reset", reset.Error()).
 			With("reason", string(reset.Reason)).
 			With("cursor", reset.Head.String()).
@@ -69,6 +78,10 @@ func (s *Server) problem(x *exchange, err error) *problem.Problem {
 		if precondition.Key != "" {
 			p = p.With("key", precondition.Key)
 		}
+		return p
+	case errors.Is(err, admission.ErrBusy):
+		p := retryLater("overloaded", "the database has enough to do right now; nothing was done")
+		p.RetryAfter = 1 + rand.IntN(5) // so that not all come back together
 		return p
 	case errors.Is(err, window.ErrBehind), errors.Is(err, window.ErrFull):
 		return retryLater("behind", "this server hasn't come up to at_least yet")

@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -27,10 +28,24 @@ const smallFeed = 4 << 10
 // readFeed makes the handler of snapshots, or of changes.
 func (s *Server) readFeed(k kind) gin.HandlerFunc {
 	cold := s.read(func(x *exchange) error { return s.readCold(x, k) })
-	return func(c *gin.Context) {
-		if !s.readHot(c, k) {
-			cold(c)
+	if k != changesRead {
+		return func(c *gin.Context) {
+			if !s.readHot(c, k) {
+				cold(c)
+			}
 		}
+	}
+	return func(c *gin.Context) {
+		if s.readHot(c, k) {
+			return
+		}
+		if strings.Contains(c.Request.URL.RawQuery, "wait=") {
+			if err := s.hold(c); err != nil {
+				s.read(func(*exchange) error { return err })(c)
+				return
+			}
+		}
+		cold(c)
 	}
 }
 
@@ -49,17 +64,13 @@ func (s *Server) readHot(c *gin.Context, k kind) bool {
 	if a == nil || !a.public || (a.bodies[identity].bytes == nil && !a.matched(c.Request)) {
 		return false
 	}
-	h := c.Writer.Header()
-	h["Access-Control-Allow-Origin"] = anyOrigin
-	h["Access-Control-Expose-Headers"] = exposed
-	h["Vary"] = varyPublic
+	s.metrics.reads[window.Memory].Inc()
 	a.send(s, c, s.pollAfter(s.Policies.For(f.Name()).PollAfter, f))
 	return true
 }
 
 // readCold answers everything else.
 func (s *Server) readCold(x *exchange, k kind) error {
-	x.setReadHeaders()
 	p, err := parseParams(x.c.Request.URL.RawQuery, k == changesRead)
 	if err != nil {
 		return err
@@ -69,13 +80,14 @@ func (s *Server) readCold(x *exchange, k kind) error {
 	if !p.polled && s.unchanged(x, f, p, k) {
 		return nil
 	}
-	r, err := s.readOrWait(x, f, p)
+	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
 	if err != nil {
 		if reset, ok := errors.AsType[*feed.ResetError](err); ok {
 			s.announce.Found(x.name, reset.Head)
 		}
 		return err
 	}
+	s.metrics.reads[r.From].Inc()
 	a, err := s.answer(x, f, r, p, k)
 	if err != nil {
 		return err
@@ -191,10 +203,14 @@ var pollHeaders = func() (all [maxPoll + 1][]string) {
 }()
 
 // pollAfter is the value of Doorbell-Poll-After: half the time between two changes, or half of how long the feed has been
-// quiet if that is longer; at least the policy's, at most a minute.
+// quiet if that is longer; at least the policy's, at most a minute; and up to four times that while calls queue for the
+// database.
 func (s *Server) pollAfter(least time.Duration, f *window.Feed) []string {
 	between, quiet := f.Pace(time.Now())
 	wait := min(max(between, quiet)/2, longestPoll)
 	wait = max(wait, least)
+	if load := s.gate.Load(); load > 0 {
+		wait += time.Duration(3 * load * float64(wait))
+	}
 	return pollHeaders[min(int((wait+time.Second-1)/time.Second), maxPoll)]
 }

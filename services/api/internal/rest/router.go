@@ -32,8 +32,9 @@ func (s *Server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	e.Use(s.recovery, s.bodyDeadline)
-	e.NoRoute(func(c *gin.Context) { s.fail(&exchange{c: c}, errNoRoute) })
-	e.NoMethod(func(c *gin.Context) {
+	other := s.counted("other")
+	e.NoRoute(other, func(c *gin.Context) { s.fail(&exchange{c: c}, errNoRoute) })
+	e.NoMethod(other, func(c *gin.Context) {
 		allowed := strings.Split(c.Writer.Header().Get("Allow"), ", ")
 		slices.Sort(allowed)
 		s.fail(&exchange{c: c}, methodNotAllowed(c.Request.Method, allowed))
@@ -70,19 +71,20 @@ func (s *Server) routes() (http.Handler, error) {
 			http.MethodGet: gin.WrapF(openapi.ServePage),
 		},
 	} {
+		count := s.counted(path)
 		var allowed []string
 		for method, handler := range methods {
 			handler = s.limited(path, method, handler)
-			e.Handle(method, path, handler)
+			e.Handle(method, path, count, handler)
 			allowed = append(allowed, method)
 			if method == http.MethodGet && path != "/v1/heads" {
-				e.Handle(http.MethodHead, path, handler)
+				e.Handle(http.MethodHead, path, count, handler)
 				allowed = append(allowed, http.MethodHead)
 			}
 		}
 		allowed = append(allowed, http.MethodOptions)
 		slices.Sort(allowed)
-		e.OPTIONS(path, s.preflight(allowed))
+		e.OPTIONS(path, count, s.preflight(allowed))
 	}
 	return e, nil
 }

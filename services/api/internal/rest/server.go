@@ -15,6 +15,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/services/api/internal/admission"
 	"github.com/doorbell-sync/doorbell/services/api/internal/announce"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
@@ -30,10 +31,13 @@ type Server struct {
 	proxies origin.Proxies
 	limits  *limits // nil: nothing is limited
 	handler http.Handler
+	metrics *metrics
+	gate    *admission.Gate
+	reads   store.Reader // behind the gate
+	writer  store.Writer // behind the gate; tells the windows
 
 	announce *announce.Announcer
 	windows  *window.Windows
-	writer   store.Writer // tells the windows
 	draining atomic.Bool
 }
 
@@ -58,12 +62,15 @@ func New(opts Options) (*Server, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, errors.Join(err, s.limits.close())
 	}
+	s.metrics = newMetrics()
+	s.gate = admission.New(s.DatabaseCalls, s.metrics.queried)
+	s.reads = s.gate.Reader(s.Store)
 	if s.handler, err = s.routes(); err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
 	}
 	s.announce = announce.New(s.Bus, s.PublishTimeout, s.Logger)
 	s.windows, err = window.New(window.Options{
-		Store: s.Store, Bus: s.Bus, Logger: s.Logger, Bytes: s.CacheBytes,
+		Store: s.reads, Bus: s.Bus, Logger: s.Logger, Bytes: s.CacheBytes,
 		MaxWaiting: s.MaxWaiting, AtLeastWait: s.AtLeastWait, ReadTimeout: s.ReadTimeout,
 		Found: s.announce.Found,
 	})
@@ -71,7 +78,11 @@ func New(opts Options) (*Server, error) {
 		s.announce.Close()
 		return nil, err
 	}
-	s.writer = window.Telling(s.Store, s.windows)
+	s.writer = s.gate.Writer(window.Telling(s.Store, s.windows))
+	if err := s.register(s.Metrics); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("register the metrics: %w", err)
+	}
 	return s, nil
 }
 

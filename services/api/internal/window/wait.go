@@ -147,6 +147,7 @@ func (f *Feed) await(ctx context.Context, floor Floor, until time.Time, arrived 
 		return ErrFull
 	}
 	defer f.w.waiting.Add(-1)
+	f.w.waits.Add(1)
 	p := f.w.NewPoll()
 	p.On(f, floor)
 	defer p.Leave()

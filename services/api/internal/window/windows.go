@@ -90,6 +90,7 @@ type Windows struct {
 	lost    atomic.Bool
 	asked   atomic.Uint64 // counts direct questions
 	waiting atomic.Int64  // reads that wait for their floor
+	waits   atomic.Int64  // and have
 	parked  atomic.Int64  // long polls
 	wheel   wheel
 
@@ -188,6 +189,9 @@ func (w *Windows) Doubt(name feed.Name) {
 
 // Waiting is how many reads wait for their floor.
 func (w *Windows) Waiting() int { return int(w.waiting.Load()) }
+
+// Waits is how many reads have had to wait for their floor so far.
+func (w *Windows) Waits() int64 { return w.waits.Load() }
 
 // Parked is how many long polls wait for news.
 func (w *Windows) Parked() int { return int(w.parked.Load()) }

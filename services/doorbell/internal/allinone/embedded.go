@@ -22,6 +22,7 @@ import (
 // Embedded makes a node on SQLite and the in-process bus, which writes this machine's figures to a feed. Without keys and tokens
 // in the configuration, which must be valid, everybody on this machine may write.
 func Embedded(c config.Config, log *slog.Logger) *Node {
+	c.Gateway.DrainWindow = 0 // there is no other node to go to
 	n := newNode(c, log)
 	n.openWrites = len(c.Keys) == 0 && !c.Tokens.Enabled()
 	n.Add(lifecycle.Opened("data folder", new(*flock.Flock), n.openFolder))

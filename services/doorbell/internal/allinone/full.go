@@ -19,6 +19,7 @@ func Full(c config.Config, log *slog.Logger) *Node {
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openRedis))
 	n.addServices()
 	n.Add(n.drain.Part())
+	n.Add(lifecycle.Part{Name: "long polls", Stop: func(context.Context) error { n.api.Drain(); return nil }})
 	return n
 }
 

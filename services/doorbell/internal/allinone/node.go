@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 
@@ -58,6 +59,7 @@ func newNode(c config.Config, log *slog.Logger) *Node {
 	n := &Node{config: c, log: log, telemetry: telemetry.New(), drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.server.Front(func(l net.Listener) net.Listener { return n.gateway.Listen(l) })
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	return n
 }
@@ -94,13 +96,15 @@ func (n *Node) makeServices(context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
+		Metrics: n.telemetry.Registerer(), Limits: gateway.LimitsOf(n.config.Gateway), Timings: gateway.TimingsOf(n.config.Gateway),
 	})
 	if err != nil {
 		return err
 	}
 	n.api, err = api.New(api.Options{
+		Limits: n.limits(), Metrics: n.telemetry.Registerer(),
+		CacheBytes: n.config.API.CacheBytes, DatabaseCalls: n.config.API.DatabaseCalls,
 		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
-		Limits:         n.limits(),
 		OpenWrites:     n.openWrites,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
 	})

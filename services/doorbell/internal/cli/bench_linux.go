@@ -94,6 +94,7 @@ func newBenchHerd() *cobra.Command {
 	flags.StringVar(&o.Deployments, "deployments", o.Deployments, "the folder with the caches' configurations")
 	flags.StringVar(&o.Cache, "cache", "", "a cache of one's own, host:port, in the place of those")
 	flags.StringVar(&o.OriginListen, "origin-listen", "", "where that cache finds its origin, host:port")
+	flags.DurationVar(&o.SignalInterval, "signal-interval", 0, "the crowd's feed is signalled at most once in so long; 0: at each change")
 	flags.DurationVar(&o.Rest, "rest-for", o.Rest, "how long clients that only poll are compared")
 	flags.StringVar(&file, "json", "", "a file for the report as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

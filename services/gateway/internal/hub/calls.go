@@ -18,6 +18,7 @@ func (h *Hub) attachLocked(name feed.Name, f *follow) *entry {
 		h.wanted[e] = struct{}{}
 	}
 	e.addLocked(f, h.opt.Shards.Len())
+	h.sizeLocked(e)
 	if e.idle != nil {
 		h.idle.Remove(e.idle)
 		e.idle = nil
@@ -33,7 +34,9 @@ func (h *Hub) attachLocked(name feed.Name, f *follow) *entry {
 // don't thrash the bus.
 func (h *Hub) detachLocked(f *follow) {
 	e := f.entry
-	if e.removeLocked(f); e.followedLocked() {
+	e.removeLocked(f)
+	h.sizeLocked(e)
+	if e.followedLocked() {
 		return
 	}
 	switch e.phase {

@@ -125,6 +125,7 @@ func (c *Client) followLocked(name feed.Name) *follow {
 
 func (c *Client) addLocked(f *follow) {
 	f.mine = int32(len(c.follows))
+	c.hub.follows++
 	c.follows = append(c.follows, f)
 	if c.byName == nil && len(c.follows) > few {
 		c.byName = make(map[feed.Name]*follow, 2*few)
@@ -138,6 +139,7 @@ func (c *Client) addLocked(f *follow) {
 }
 
 func (c *Client) removeLocked(f *follow) {
+	c.hub.follows--
 	last := len(c.follows) - 1
 	moved := c.follows[last]
 	c.follows[f.mine], moved.mine = moved, f.mine

@@ -26,6 +26,8 @@ type entry struct {
 	mu   sync.Mutex
 	head bus.Head // the newest that the bus has told
 	live bool     // whether the bus subscription is
+	// spread is how long the pulls after the newest head are to be spread over, in ms; 0: not at all.
+	spread uint32
 }
 
 // idler is what Hub.idle lists.
@@ -100,6 +102,9 @@ func (e *entry) removeLocked(f *follow) {
 	}
 	if e.crowd.remove(f); e.crowd.count == 0 {
 		e.crowd = nil
+		e.mu.Lock()
+		e.spread = 0
+		e.mu.Unlock()
 	}
 }
 
@@ -135,10 +140,29 @@ func (h *Hub) tellLocked(e *entry) {
 			f.client.out.Shard().Push(f)
 		}
 	case e.crowd != nil:
+		h.spreadLocked(e)
 		for i := range e.crowd.rows {
 			h.startPassLocked(e, &e.crowd.rows[i], h.opt.Shards.At(i))
 		}
 	}
+}
+
+// spreadLocked finds out how long the pulls after the head are to be spread over.
+func (h *Hub) spreadLocked(e *entry) {
+	if h.opt.Spread == nil {
+		return
+	}
+	spread := uint32(h.opt.Spread(e.name, e.crowd.count).Milliseconds())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.spread = spread
+}
+
+// spreadMillis is how long the pulls after the newest head are to be spread over.
+func (e *entry) spreadMillis() uint32 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.spread
 }
 
 // Run tells a feed's only follower.
@@ -157,8 +181,9 @@ type pass struct {
 	entry *entry
 	row   *row
 	shard *shard.Shard
-	left  int  // row.follows[:left] are still to be told
-	again bool // the head has moved since some were told
+	since time.Time // the signal
+	left  int       // row.follows[:left] are still to be told
+	again bool      // the head has moved since some were told
 }
 
 var _ shard.Job = (*pass)(nil)
@@ -170,9 +195,12 @@ const stride = 128
 func (h *Hub) startPassLocked(e *entry, r *row, s *shard.Shard) {
 	switch {
 	case r.pass != nil:
+		if r.pass.again { // once round for both
+			h.coalesced += uint64(len(r.follows))
+		}
 		r.pass.again = true
 	case len(r.follows) > 0:
-		r.pass = &pass{hub: h, entry: e, row: r, shard: s, left: len(r.follows)}
+		r.pass = &pass{hub: h, entry: e, row: r, shard: s, since: time.Now(), left: len(r.follows)}
 		s.Push(r.pass)
 	}
 }
@@ -181,7 +209,9 @@ func (h *Hub) startPassLocked(e *entry, r *row, s *shard.Shard) {
 func (p *pass) Run() {
 	var some [stride]*follow
 	n := p.take(some[:])
-	news := prepared{head: FeedHead{Feed: p.entry.name, Number: p.entry.number, Head: p.entry.current()}}
+	news := prepared{head: FeedHead{
+		Feed: p.entry.name, Number: p.entry.number, Head: p.entry.current(), Spread: p.entry.spreadMillis(),
+	}}
 	for _, f := range some[:n] {
 		f.client.offer(f, &news)
 	}
@@ -203,11 +233,14 @@ func (p *pass) goOn() {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
 	if p.left == 0 {
+		if p.hub.opt.Flushed != nil {
+			p.hub.opt.Flushed(time.Since(p.since))
+		}
 		if !p.again {
 			p.row.pass = nil
 			return
 		}
-		p.again, p.left = false, len(p.row.follows)
+		p.again, p.left, p.since = false, len(p.row.follows), time.Now()
 	}
 	p.shard.Push(p)
 }

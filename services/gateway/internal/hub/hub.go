@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
@@ -28,10 +29,16 @@ type Options struct {
 	Shards *shard.Pool
 	// MaxFeeds is how many feeds one client may follow.
 	MaxFeeds int
+	// Flushed is told how long it took from a signal to the last of a shard's followers of a feed; nil: nobody. It is called
+	// with a lock held.
+	Flushed func(time.Duration)
 	// FollowTimeout is how long one call to the bus may take before its feeds are answered as not known and tried again.
 	FollowTimeout time.Duration
 	// RetryMin and RetryMax bound the pause before feeds that the bus refused are tried again; it doubles in between.
 	RetryMin, RetryMax time.Duration
+	// Spread is how long the pulls after a signal of a feed with so many followers here are to be spread over. It must be quick, and
+	// must not call the hub. nil: no signal is spread.
+	Spread func(name feed.Name, followers int) time.Duration
 	// Linger is how long a feed is still followed after its last client has left.
 	Linger time.Duration
 }
@@ -51,11 +58,19 @@ type Hub struct {
 	cancel context.CancelFunc
 	calls  sync.WaitGroup
 
+	merged atomic.Uint64 // signals that found one pending
+
 	mu sync.Mutex
 	// Guarded by mu.
 	feeds      map[feed.Name]*entry
 	waiters    map[*entry][]*answer // what waits for a feed to be live
+	large      map[*entry]struct{}  // those of largeCrowd followers or more
 	clients    []*Client
+	follows    int       // of all clients
+	signals    uint64    // so far
+	coalesced  uint64    // by passes
+	lostAt     time.Time // when the bus was; zero: it isn't
+	lostFor    time.Duration
 	alive      bool // whether the bus is
 	aliveKnown bool // whether the bus itself has said so
 	closed     bool
@@ -88,6 +103,7 @@ func New(opt Options) (*Hub, error) {
 		opt:      opt,
 		feeds:    make(map[feed.Name]*entry),
 		waiters:  make(map[*entry][]*answer),
+		large:    make(map[*entry]struct{}),
 		wanted:   make(map[*entry]struct{}),
 		retrying: make(map[*entry]struct{}),
 		leaving:  make(map[*entry]struct{}),
@@ -103,7 +119,7 @@ func New(opt Options) (*Hub, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.aliveKnown { // a change that came meanwhile is newer than what was asked
-		h.alive = alive
+		h.setAliveLocked(alive)
 	}
 	return h, nil
 }
@@ -127,14 +143,26 @@ func (h *Hub) Close() {
 type Stats struct {
 	Clients int
 	Feeds   int // followed on the bus, or about to be
+	Follows int // feeds of clients, each of each
 	Alive   bool
+
+	Signals   uint64 // from the bus, so far
+	Coalesced uint64 // signals to a client that a later one has made unnecessary, about
+	Degraded  time.Duration
 }
 
 // Stats counts.
 func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Stats{Clients: len(h.clients), Feeds: len(h.feeds), Alive: h.alive}
+	s := Stats{
+		Clients: len(h.clients), Feeds: len(h.feeds), Follows: h.follows, Alive: h.alive,
+		Signals: h.signals, Coalesced: h.coalesced + h.merged.Load(), Degraded: h.lostFor,
+	}
+	if !h.lostAt.IsZero() {
+		s.Degraded += time.Since(h.lostAt)
+	}
+	return s
 }
 
 // follower is the hub as the bus sees it.
@@ -147,6 +175,7 @@ func (f *follower) Signal(name feed.Name, head bus.Head) {
 	h := (*Hub)(f)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.signals++
 	if e := h.feeds[name]; e != nil && e.advanceLocked(head) {
 		h.tellLocked(e)
 	}
@@ -161,7 +190,7 @@ func (f *follower) Alive(alive bool) {
 	if h.alive == alive || h.closed {
 		return
 	}
-	h.alive = alive
+	h.setAliveLocked(alive)
 	level, what := slog.LevelWarn, "the bus is lost; clients poll until it is back"
 	if alive {
 		level, what = slog.LevelInfo, "the bus is back"
@@ -175,5 +204,40 @@ func (f *follower) Alive(alive bool) {
 	}
 }
 
+// setAliveLocked keeps the time, too.
+func (h *Hub) setAliveLocked(alive bool) {
+	h.alive = alive
+	switch {
+	case !alive && h.lostAt.IsZero():
+		h.lostAt = time.Now()
+	case alive && !h.lostAt.IsZero():
+		h.lostFor += time.Since(h.lostAt)
+		h.lostAt = time.Time{}
+	}
+}
+
 // MaxFeeds is how many feeds one client may follow.
 func (h *Hub) MaxFeeds() int { return h.opt.MaxFeeds }
+
+// largeCrowd is how many followers make a feed a large one.
+const largeCrowd = 50
+
+// sizeLocked notes whether the feed is a large one.
+func (h *Hub) sizeLocked(e *entry) {
+	if e.crowd != nil && e.crowd.count >= largeCrowd {
+		h.large[e] = struct{}{}
+	} else {
+		delete(h.large, e)
+	}
+}
+
+// Large gives the followers of the large feeds.
+func (h *Hub) Large() map[feed.Name]int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	counts := make(map[feed.Name]int, len(h.large))
+	for e := range h.large {
+		counts[e.name] = e.crowd.count
+	}
+	return counts
+}

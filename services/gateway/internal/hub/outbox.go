@@ -38,6 +38,8 @@ type FeedHead struct {
 	Head   bus.Head
 	// NewEpoch says that the client has not been told of this epoch, or of any head at all.
 	NewEpoch bool
+	// Spread is how long its readers' pulls are to be spread over, in ms; 0: not at all.
+	Spread uint32
 }
 
 const (
@@ -106,6 +108,9 @@ func (c *Client) mark(f *follow) {
 
 // markLocked is mark with mu held. It tells whether there is something new to say.
 func (c *Client) markLocked(f *follow) bool {
+	if f.dirty {
+		c.hub.merged.Add(1)
+	}
 	if f.gone || !f.announced || f.dirty || !f.entry.current().Newer(f.told) {
 		return false
 	}
@@ -194,6 +199,7 @@ func (c *Client) takeAnswerLocked(p *pending, ev *Event) bool {
 func (ev *Event) add(f *follow, head bus.Head) {
 	ev.Heads = append(ev.Heads, FeedHead{
 		Feed: f.entry.name, Number: f.entry.number, Head: head, NewEpoch: f.told.Cursor.Epoch != head.Cursor.Epoch,
+		Spread: f.entry.spreadMillis(),
 	})
 }
 

@@ -184,8 +184,10 @@ func (o *Outlet) try(frame []byte) bool {
 			o.source.WriteFailed(err) // the side stays taken: nobody writes any more
 			return false
 		case n == len(frame):
+			o.shard.Count(n, false)
 			return true
 		}
+		o.shard.Count(n, true)
 		frame = frame[n:]
 	}
 	go o.finish(append([]byte(nil), frame...))
@@ -194,6 +196,9 @@ func (o *Outlet) try(frame []byte) bool {
 
 // finish writes the rest of a frame, and then what is newest, for as long as the socket takes it.
 func (o *Outlet) finish(rest []byte) {
+	if o.raw == nil {
+		o.shard.Count(len(rest), false)
+	}
 	if _, err := o.write(rest); err != nil {
 		o.source.WriteFailed(err)
 		return
@@ -209,6 +214,7 @@ func (o *Outlet) finish(rest []byte) {
 			}
 			continue
 		}
+		o.shard.Count(len(frame), false)
 		if _, err := o.write(frame); err != nil {
 			o.source.WriteFailed(err)
 			return

@@ -29,8 +29,11 @@ type ends struct {
 	// Guarded by mu.
 	principal *auth.Principal // nil: nobody
 	warn      int64           // when the client is told that the token ends, in Unix ms; 0: it has been, or it never ends
+	ask       int64           // when the client is asked to go elsewhere; 0: not at all, or it has been
 	away      int64           // when a client that was asked to go is made to; 0: it wasn't asked
-	verdict   *wire.Close     // somebody has ended it
+	within    int32           // how long it gets, in ms
+	why       Away
+	verdict   *wire.Close // somebody has ended it
 }
 
 // Principal is who the session is; nil: nobody.
@@ -39,6 +42,9 @@ func (s *Session) Principal() *auth.Principal {
 	defer s.ends.mu.Unlock()
 	return s.ends.principal
 }
+
+// fullDelay is what a client is told to wait at least whose subject has too many sessions.
+const fullDelay = 5 * time.Second
 
 // adopt makes p who the session is, until its token ends.
 func (s *Session) adopt(p *auth.Principal) error {
@@ -50,7 +56,9 @@ func (s *Session) adopt(p *auth.Principal) error {
 	s.setAlarmLocked()
 	s.ends.mu.Unlock()
 	if s.opt.Registry != nil {
-		s.opt.Registry.enter(s, p.Subject)
+		if !s.opt.Registry.enter(s, p.Subject, s.opt.PerSubject) {
+			return s.tooMany(TooManySessions, fullDelay)
+		}
 	}
 	if s.opt.Revoker != nil && s.opt.Revoker.Revoked(p) { // looked at once it can be found: it was taken back meanwhile
 		return invalidToken()
@@ -71,18 +79,40 @@ func (s *Session) End(reason wire.Close) {
 // Revoke ends a session whose token has been taken back.
 func (s *Session) Revoke() { s.End(*invalidToken()) }
 
-// GoAway asks the client to connect elsewhere within a time, and ends the session after it. The first time counts.
-func (s *Session) GoAway(reason string, within time.Duration) {
+// Away is why a client is asked to go.
+type Away uint8
+
+// The reasons.
+const (
+	Drain     Away = iota // this node stops
+	Age                   // the connection is old
+	Rebalance             // other nodes have more room
+)
+
+func (a Away) String() string { return [...]string{"drain", "age", "rebalance"}[a] }
+
+// GoAway asks the client, after a time, to connect elsewhere within another one, and ends the session after that. The soonest
+// counts; a client that has been asked is not asked again.
+func (s *Session) GoAway(why Away, after, within time.Duration) {
+	now := time.Now()
 	s.ends.mu.Lock()
-	first := s.ends.away == 0
-	if first {
-		s.ends.away = time.Now().Add(within).UnixMilli()
-		s.setAlarmLocked()
+	defer s.ends.mu.Unlock()
+	e := &s.ends
+	at := now.Add(after).UnixMilli()
+	if e.away != 0 || (e.ask != 0 && e.ask <= at) {
+		return
 	}
-	s.ends.mu.Unlock()
-	if first {
-		s.client.Answer(goaway{reason, within.Milliseconds()}, 0, true)
+	e.ask, e.within, e.why = at, int32(within.Milliseconds()), why
+	if after <= 0 {
+		s.askLocked(now)
 	}
+	s.setAlarmLocked()
+}
+
+func (s *Session) askLocked(now time.Time) {
+	e := &s.ends
+	e.ask, e.away = 0, now.UnixMilli()+int64(e.within)
+	s.client.Answer(goaway{e.why, int64(e.within)}, 0, true)
 }
 
 // setAlarmLocked asks the carrier for the first of what is to come.
@@ -95,6 +125,7 @@ func (s *Session) setAlarmLocked() {
 		}
 	}
 	sooner(e.warn)
+	sooner(e.ask)
 	sooner(e.away)
 	if e.principal != nil && !e.principal.Expires.IsZero() {
 		sooner(e.principal.Expires.UnixMilli())
@@ -123,6 +154,8 @@ func (s *Session) Alarm() error {
 		return &wire.Close{Code: wire.CloseToken, Reason: "the token has expired"}
 	case e.away != 0 && now.UnixMilli() >= e.away:
 		return &wire.Close{Code: wire.CloseRestart, Reason: "asked to go away"}
+	case e.ask != 0 && now.UnixMilli() >= e.ask:
+		s.askLocked(now)
 	case e.warn != 0 && now.UnixMilli() >= e.warn:
 		e.warn = 0
 		s.client.Answer(expiring{p.Expires}, 0, true)

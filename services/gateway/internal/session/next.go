@@ -25,7 +25,7 @@ type (
 	}
 	expiring struct{ at time.Time }
 	goaway   struct {
-		reason   string
+		why      Away
 		inMillis int64
 	}
 	pong    struct{ id, n []byte }
@@ -76,7 +76,7 @@ func appendAnswer(to wire.Encoding, b []byte, ev *hub.Event) []byte {
 	case expiring:
 		return to.AppendExpiring(b, max(0, time.Until(a.at).Milliseconds()))
 	case goaway:
-		return to.AppendGoaway(b, a.reason, a.inMillis)
+		return to.AppendGoaway(b, a.why.String(), a.inMillis)
 	case pong:
 		return to.AppendPong(b, a.id, a.n)
 	case refused:

@@ -11,10 +11,13 @@ import (
 type Registry struct {
 	mu    sync.Mutex
 	first map[string]*Session // of each subject's list
+	sizes map[string]int      // of lists of more than one
 }
 
 // NewRegistry makes one without sessions.
-func NewRegistry() *Registry { return &Registry{first: make(map[string]*Session)} }
+func NewRegistry() *Registry {
+	return &Registry{first: make(map[string]*Session), sizes: make(map[string]int)}
+}
 
 // place is a session's in its subject's list. Guarded by Registry.mu.
 type place struct {
@@ -22,18 +25,44 @@ type place struct {
 	in, left   bool
 }
 
-// enter puts the session to those of the subject, once, unless it has left already.
-func (r *Registry) enter(s *Session, subject string) {
+// enter puts the session to those of the subject, once, unless it has left already. It tells whether there was room: whether
+// there were fewer than most; 0: there always is.
+func (r *Registry) enter(s *Session, subject string, most int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.place.in || s.place.left {
-		return
+		return true
+	}
+	size := r.sizeLocked(subject)
+	if most > 0 && size >= most {
+		return false
 	}
 	s.place.in = true
+	r.resizeLocked(subject, size+1)
 	if s.place.next = r.first[subject]; s.place.next != nil {
 		s.place.next.place.prev = s
 	}
 	r.first[subject] = s
+	return true
+}
+
+func (r *Registry) sizeLocked(subject string) int {
+	switch n, ok := r.sizes[subject]; {
+	case ok:
+		return n
+	case r.first[subject] != nil:
+		return 1
+	}
+	return 0
+}
+
+// resizeLocked keeps sizes small: most subjects have one session.
+func (r *Registry) resizeLocked(subject string, size int) {
+	if size > 1 {
+		r.sizes[subject] = size
+	} else {
+		delete(r.sizes, subject)
+	}
 }
 
 // leave takes it out, for good.
@@ -42,6 +71,7 @@ func (r *Registry) leave(s *Session, subject string) {
 	defer r.mu.Unlock()
 	p := &s.place
 	if p.in {
+		r.resizeLocked(subject, r.sizeLocked(subject)-1)
 		if p.next != nil {
 			p.next.place.prev = p.prev
 		}

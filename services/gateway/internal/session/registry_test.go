@@ -22,8 +22,8 @@ func TestRegistryKnowsWhoIsThere(t *testing.T) {
 		}
 		if s := new(Session); rand.IntN(2) == 0 || len(all) == 0 {
 			s.ends.principal = &auth.Principal{Subject: subject}
-			r.enter(s, subject)
-			r.enter(s, subject) // a second token of the same subject
+			r.enter(s, subject, 0)
+			r.enter(s, subject, 0) // a second token of the same subject
 			all = append(all, s)
 			there[subject][s] = true
 			continue
@@ -34,7 +34,7 @@ func TestRegistryKnowsWhoIsThere(t *testing.T) {
 		subject = s.Principal().Subject
 		r.leave(s, subject)
 		r.leave(s, subject)
-		r.enter(s, subject) // too late
+		r.enter(s, subject, 0) // too late
 		delete(there[subject], s)
 	}
 	for subject, want := range there {
@@ -59,7 +59,7 @@ func TestRegistryFromManySides(t *testing.T) {
 			for range 500 {
 				s := new(Session)
 				s.ends.principal = &auth.Principal{Subject: fmt.Sprint(i % 2)}
-				r.enter(s, fmt.Sprint(i%2))
+				r.enter(s, fmt.Sprint(i%2), 0)
 				r.Of("0")
 				r.leave(s, fmt.Sprint(i%2))
 			}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/policy"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/pace"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 )
 
@@ -32,9 +34,25 @@ type Options struct {
 	Revoker  auth.Revoker       // nil: no token is taken back
 	Registry *Registry          // nil: nobody asks for subjects
 	Logger   *slog.Logger
+	// Commands is how fast they may come.
+	Commands pace.Limit
+	// PerSubject is how many sessions one subject may have on this node; 0: any number. It needs a Registry.
+	PerSubject int
+	// Limited is told of each refusal because of a limit. It must not block.
+	Limited func(Limit)
 	// PingMillis is how often the transport pings, as it is told to the client.
 	PingMillis int64
 }
+
+// Limit names a limit that was reached.
+type Limit string
+
+// The limits of sessions.
+const (
+	TooManyFeeds    Limit = "feeds"
+	TooManyCommands Limit = "commands"
+	TooManySessions Limit = "subject"
+)
 
 // Kind is one way to speak; all sessions that speak it share it.
 type Kind struct {
@@ -74,6 +92,7 @@ type Session struct {
 	// Owned by whoever receives.
 	token     string // that came with the handshake; gone after Open
 	malformed int32  // messages in a row
+	commands  pace.Mark
 
 	// Owned by whoever sends.
 	greeted bool
@@ -139,6 +158,9 @@ func (s *Session) Receive(ctx context.Context, message []byte, binary bool) erro
 		return s.bad(cmd.ID, wrong)
 	}
 	s.malformed = 0
+	if early := s.opt.Commands.Take(&s.commands); early > 0 {
+		return s.tooMany(TooManyCommands, early)
+	}
 	switch cmd.Verb {
 	case wire.Subscribe:
 		s.subscribe(ctx, cmd)
@@ -186,9 +208,27 @@ func (s *Session) subscribe(ctx context.Context, cmd wire.Command) {
 	}
 	err := s.client.Subscribe(allowed, subscribed{cmd.ID, denied}, len(denied))
 	if errors.Is(err, hub.ErrTooManyFeeds) {
+		s.limited(TooManyFeeds)
 		s.refuse(cmd.ID, wire.Errorf(wire.TooManyFeeds,
 			"the connection would follow more than %d feeds; allowed: up to %d a connection", s.opt.Hub.MaxFeeds(), s.opt.Hub.MaxFeeds()))
 	}
+}
+
+func (s *Session) limited(l Limit) {
+	if s.opt.Limited != nil {
+		s.opt.Limited(l)
+	}
+}
+
+// comeBack is the least delay that a client over a limit is told to wait before it reconnects.
+const comeBack = time.Second
+
+// tooMany ends the session, with the delay as the reason: never a short one, and another for each.
+func (s *Session) tooMany(l Limit, delay time.Duration) error {
+	s.limited(l)
+	delay = max(delay, comeBack)
+	delay += time.Duration(mathrand.Int64N(int64(delay)))
+	return &wire.Close{Code: wire.CloseTooMany, Reason: fmt.Sprintf("%d ms", delay.Milliseconds())}
 }
 
 // Follow is a subscribe without an id, for transports on which clients send no commands. It is called by whoever would receive.

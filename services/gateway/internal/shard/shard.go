@@ -61,10 +61,26 @@ func (p *Pool) Close() {
 	p.running.Wait()
 }
 
+// Written is what has been written to sockets.
+type Written struct{ Frames, Bytes, Full uint64 }
+
+// Written adds up what the shards have counted.
+func (p *Pool) Written() Written {
+	var w Written
+	for _, s := range p.shards {
+		w.Frames += s.frames.Load()
+		w.Bytes += s.bytes.Load()
+		w.Full += s.full.Load()
+	}
+	return w
+}
+
 // Shard runs jobs one after another, in the order in which they were pushed.
 type Shard struct {
 	// Static.
 	index int
+
+	frames, bytes, full atomic.Uint64
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -75,6 +91,15 @@ type Shard struct {
 
 // Index is the shard's place in its pool.
 func (s *Shard) Index() int { return s.index }
+
+// Count counts a frame that has been handed to a socket of this shard, and whether the socket did not take it at once.
+func (s *Shard) Count(bytes int, full bool) {
+	s.frames.Add(1)
+	s.bytes.Add(uint64(bytes))
+	if full {
+		s.full.Add(1)
+	}
+}
 
 // Push adds a job. It does not block; once the pool is closed it does nothing.
 func (s *Shard) Push(j Job) {

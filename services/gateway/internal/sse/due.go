@@ -52,7 +52,7 @@ func (c *Conn) Due(now wheel.Tick) {
 		return true
 	}
 	c.due.timer = 0
-	comment, alarm := passed(&c.due.comment), passed(&c.due.alarm)
+	comment, alarm := passed(&c.due.comment), c.dialogue != nil && passed(&c.due.alarm) // before Start it waits
 	if comment {
 		c.due.commentWanted = true
 		c.due.comment = c.nextComment()

@@ -73,6 +73,9 @@ func (w *Wheel) At(t time.Time) Tick { return w.After(max(0, time.Until(t))) }
 // Span is how long a number of ticks takes.
 func (w *Wheel) Span(ticks int) time.Duration { return time.Duration(ticks) * w.tick }
 
+// Ticks is how many ticks d takes at least.
+func (w *Wheel) Ticks(d time.Duration) Tick { return Tick((d + w.tick - 1) / w.tick) }
+
 // Set has task called at the tick, or at the next one if that has passed. A timer that is set is moved.
 func (w *Wheel) Set(t *Timer, task Task, due Tick) {
 	w.mu.Lock()

@@ -50,6 +50,10 @@ func TestBinaryMessages(t *testing.T) {
 		{"no such feed", wire.Proto.AppendChanged(nil, []hub.FeedHead{absent}), changed(nil, &doorbellv1.Head{Feed: 5})},
 		{"several", wire.Proto.AppendChanged(nil, []hub.FeedHead{known, fresh, unknown}),
 			changed([]*doorbellv1.Signal{{Feed: 3, Seq: 7}}, &doorbellv1.Head{Feed: 4, Cursor: text}, &doorbellv1.Head{Feed: 6, Unknown: true})},
+		{"a signal to many", wire.Proto.AppendChanged(nil, []hub.FeedHead{{Feed: "a:1", Number: 3, Head: bus.At(head), Spread: 800}}),
+			&doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Changed{Changed: &doorbellv1.Changed{
+				Signals: []*doorbellv1.Signal{{Feed: 3, Seq: 7}}, SpreadMs: 800,
+			}}}},
 		{"degraded", wire.Proto.AppendDegraded(nil, true), &doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Degraded{Degraded: true}}},
 		{"no longer degraded", wire.Proto.AppendDegraded(nil, false), &doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Degraded{}}},
 		{"goaway", wire.Proto.AppendGoaway(nil, "drain", 5000),

@@ -67,7 +67,20 @@ func forbidden(feeds []feed.Name) []Denial {
 // AppendChanged is the signal.
 func AppendChanged(b []byte, heads []hub.FeedHead) []byte {
 	b = append(b, `{"changed":`...)
-	return append(appendHeads(b, heads), '}')
+	b = appendHeads(b, heads)
+	if spread := longestSpread(heads); spread > 0 {
+		b = append(b, `,"spread":`...)
+		b = strconv.AppendUint(b, uint64(spread), 10)
+	}
+	return append(b, '}')
+}
+
+// longestSpread is that of all heads of one message.
+func longestSpread(heads []hub.FeedHead) (spread uint32) {
+	for _, h := range heads {
+		spread = max(spread, h.Spread)
+	}
+	return spread
 }
 
 // AppendDegraded says whether the client had better poll as well.

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -50,7 +51,8 @@ type Options struct {
 	// first of these.
 	Subprotocols []Subprotocol
 	// Ended is called once nothing of the connection is left, with why. It must not block.
-	Ended func(*Conn, wire.Close)
+	Ended  func(*Conn, wire.Close)
+	Counts *Counts
 	// MaxFrame is the largest message from the peer, in bytes.
 	MaxFrame int
 	// PingEvery is the mean time between pings; each is up to 20 % earlier or later.
@@ -61,6 +63,12 @@ type Options struct {
 	MessageWait time.Duration
 	// CloseWait is how long a socket is kept for the close handshake.
 	CloseWait time.Duration
+}
+
+// Counts is what happens to all connections.
+type Counts struct {
+	PingsLate atomic.Uint64 // pings written later than they were due: by more than a second
+	Silent    atomic.Uint64 // connections dropped because no sign of life came in time
 }
 
 // Conn is one WebSocket. Its exported methods are safe for concurrent use.

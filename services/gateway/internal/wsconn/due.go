@@ -18,8 +18,9 @@ type due struct {
 	alarm   wheel.Tick // the dialogue wants to be called
 	timer   wheel.Tick // what the timer is set to: the first of these, or earlier
 
-	frames uint32 // signs of life so far
-	before uint32 // those when the last ping was written
+	frames uint32     // signs of life so far
+	before uint32     // those when the last ping was written
+	wanted wheel.Tick // when the ping that is wanted was due
 	flags  uint8
 }
 
@@ -71,14 +72,16 @@ func (c *Conn) Due(now wheel.Tick) {
 	c.due.timer = 0
 	late := c.due.flags&paused == 0 && passed(&c.due.pong)
 	late = passed(&c.due.message) || late
-	ping, alarm := passed(&c.due.ping), passed(&c.due.alarm)
+	ping, alarm := passed(&c.due.ping), c.dialogue != nil && passed(&c.due.alarm) // before Start it waits
 	if ping {
 		c.due.flags |= pingWanted
+		c.due.wanted = now
 	}
 	c.setTimerLocked()
 	c.mu.Unlock()
 
 	if late {
+		c.opt.Counts.Silent.Add(1)
 		c.stop(&ending{Close: wire.Close{Code: websocket.CloseAbnormalClosure, Reason: "no sign of life"}})
 		return
 	}
@@ -141,6 +144,9 @@ func (c *Conn) resumed() {
 	}
 }
 
+// lateAfter is how long after it was due a ping is counted as late.
+const lateAfter = time.Second
+
 // pingLocked tells whether to write a ping now.
 func (c *Conn) pingLocked() bool {
 	if c.due.flags&pingWanted == 0 {
@@ -158,6 +164,9 @@ func (c *Conn) pingWrittenLocked() {
 		return
 	}
 	c.due.flags &^= pinging
+	if c.opt.Wheel.After(0) > c.due.wanted+c.opt.Wheel.Ticks(lateAfter) {
+		c.opt.Counts.PingsLate.Add(1)
+	}
 	if c.due.pong == 0 && c.due.frames == c.due.before {
 		c.due.pong = c.opt.Wheel.After(c.opt.PongWait)
 	}

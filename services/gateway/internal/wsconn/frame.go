@@ -72,17 +72,21 @@ func (c *Conn) Frame(b []byte) []byte {
 	case ping:
 		return control(b, websocket.PingMessage, nil)
 	}
-	var frame []byte
+	return c.message(b, c.dialogue.Next)
+}
+
+// message appends a frame with a message of the dialogue's; nil: it has none.
+func (c *Conn) message(b []byte, next func([]byte) []byte) (frame []byte) {
 	c.guarded(func() {
 		empty := true
-		frame = AppendFrame(b, c.opt.Subprotocols[c.spoken].Opcode(), func(b []byte) []byte {
+		whole := AppendFrame(b, c.opt.Subprotocols[c.spoken].Opcode(), func(b []byte) []byte {
 			n := len(b)
-			b = c.dialogue.Next(b)
+			b = next(b)
 			empty = len(b) == n
 			return b
 		})
-		if empty {
-			frame = nil
+		if !empty {
+			frame = whole
 		}
 	})
 	return frame

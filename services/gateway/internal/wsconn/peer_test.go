@@ -115,7 +115,7 @@ func connect(t *testing.T, d Dialogue) *peer {
 	opt := &Options{
 		Logger: slog.New(slog.DiscardHandler), Context: context.Background(), Wheel: turning, Shards: pool,
 		Subprotocols: []Subprotocol{{Name: "test"}},
-		Outlet:       outlet.Options{Stall: 40 * time.Second}, MaxFrame: 1000, PingEvery: 25 * time.Second, PongWait: 10 * time.Second,
+		Outlet:       outlet.Options{Stall: 40 * time.Second}, Counts: new(Counts), MaxFrame: 1000, PingEvery: 25 * time.Second, PongWait: 10 * time.Second,
 		MessageWait: 30 * time.Second, CloseWait: 5 * time.Second,
 		Ended: func(_ *Conn, reason wire.Close) { p.done <- reason },
 	}

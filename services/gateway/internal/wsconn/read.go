@@ -60,7 +60,7 @@ func (c *Conn) receive(binary bool, r io.Reader) {
 				messages.Put(buf)
 			}
 		}()
-		if err := c.message(buf, r); err != nil {
+		if err := c.whatCame(buf, r); err != nil {
 			return
 		}
 		c.whole()
@@ -74,8 +74,8 @@ func (c *Conn) receive(binary bool, r io.Reader) {
 	go c.read()
 }
 
-// message reads one. On an error the reason to end has been given.
-func (c *Conn) message(buf *bytes.Buffer, r io.Reader) error {
+// whatCame reads a message. On an error the reason to end has been given.
+func (c *Conn) whatCame(buf *bytes.Buffer, r io.Reader) error {
 	// One byte more than is allowed tells that it is too large; the rest is never held.
 	n, err := buf.ReadFrom(io.LimitReader(r, int64(c.opt.MaxFrame)+1))
 	switch {

@@ -83,6 +83,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if whole, ok := conn.(interface{ Below() net.Conn }); ok { // a socket is written to as what it is
+		conn = whole.Below()
+	}
 	_ = conn.SetDeadline(time.Time{}) // the server's
 	h.c.conn = conn
 	h.c.out.Init(conn, h.c.opt.Shards.Pick(), h.c, &h.c.opt.Outlet)

@@ -32,6 +32,8 @@ type Options struct {
 	Deployments string
 	// Cache, if not "", is a cache of one's own at host:port, whose origin is to be OriginListen.
 	Cache, OriginListen string
+	// SignalInterval is the feed's: at most one signal in so long. 0: each change is signalled.
+	SignalInterval time.Duration
 	// Rest is how long the REST-only clients are compared.
 	Rest time.Duration
 }
@@ -96,6 +98,9 @@ func (o Options) Validate() error {
 	}
 	if (o.Cache == "") != (o.OriginListen == "") {
 		errs = append(errs, errors.New("--cache and --origin-listen go together: a cache, and where it finds its origin"))
+	}
+	if o.SignalInterval < 0 || o.SignalInterval > time.Minute {
+		errs = append(errs, fmt.Errorf("--signal-interval is %s; allowed: 0 to 1m", o.SignalInterval))
 	}
 	if o.Rest < 5*time.Second || o.Rest > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("--rest-for is %s; allowed: 5s to 10m", o.Rest))

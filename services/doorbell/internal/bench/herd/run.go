@@ -27,7 +27,7 @@ type written struct {
 
 // crowd measures one crowd behind one cache.
 func (b *bench) crowd(ctx context.Context, s *report.Section, t testkit.TB, sc scenario, cache string) error {
-	d, err := stage.NewDoorbell(t, stage.Options{Gateways: 1})
+	d, err := stage.NewDoorbell(t, stage.Options{Gateways: 1, SignalInterval: b.o.SignalInterval})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/testkit"
 )
@@ -37,6 +38,8 @@ type Doorbell struct {
 // Options are what a Doorbell has.
 type Options struct {
 	Gateways int
+	// SignalInterval is that of all feeds; 0, the default: none.
+	SignalInterval time.Duration
 	// Config is put at the end of the configuration, as YAML.
 	Config string
 	// Postgres are settings for the database server.
@@ -57,7 +60,8 @@ func NewDoorbell(t testkit.TB, o Options) (*Doorbell, error) {
 	if d.bin, err = os.Executable(); err != nil {
 		return nil, fmt.Errorf("find the binary: %w", err)
 	}
-	text := "keys: [{name: bench, secret: " + Key + ", read: ['*'], write: ['*'], drop: ['*']}]\ndefault: {public: true}\n" + o.Config
+	text := "keys: [{name: bench, secret: " + Key + ", read: ['*'], write: ['*'], drop: ['*']}]\ndefault: {public: true, signal_interval: " +
+		o.SignalInterval.String() + "}\n" + o.Config
 	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

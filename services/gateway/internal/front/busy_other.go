@@ -1,0 +1,5 @@
+//go:build !unix
+
+package front
+
+func isBusy(error) bool { return false }
