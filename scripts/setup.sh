@@ -24,7 +24,7 @@ postgres   | postgresql                 | postgresql@17        | the PostgreSQL 
 redis      | redis-server               | redis                | redis-server 7 or newer
 nginx      | nginx                      | nginx                | nginx (or NGINX=its path)
 varnish    | varnish gcc libc6-dev      | varnish              | Varnish (or VARNISHD=its path)
-nchan      | nginx libnginx-mod-nchan   | -                    | nginx with nchan, for `doorbell bench signals` (or NCHAN=the module's path)
+nchan      | nginx libnginx-mod-nchan   | -                    | nginx with nchan, for bench signals (or NCHAN=its path)
 '
 
 has_gcc() {
