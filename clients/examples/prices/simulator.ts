@@ -45,7 +45,10 @@ self.onmessage = async ({ data }: MessageEvent<{ feed?: string; perSecond?: numb
   if (!data.feed) return
   const feed = createDoorbell({ url: self.location.origin, tabs: false }).feed<Quote>(data.feed)
   await feed.write(listings.map((l) => ({ key: l.symbol, value: quote(l) })))
-  for (let busy = false, due = 0; ; await new Promise((r) => setTimeout(r, beat))) {
+  let busy = false
+  let due = 0
+  for (;;) {
+    await new Promise((r) => setTimeout(r, beat))
     due += (perSecond * beat) / 1_000
     if (busy || due < 1) continue
     const traded = new Set<Listing>()
