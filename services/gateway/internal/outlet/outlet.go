@@ -69,6 +69,9 @@ func (o *Outlet) Init(conn net.Conn, s *shard.Shard, source Source, opt *Options
 	}
 }
 
+// Conn is what the outlet writes to.
+func (o *Outlet) Conn() net.Conn { return o.conn }
+
 // Shard is the one that the outlet belongs to.
 func (o *Outlet) Shard() *shard.Shard { return o.shard }
 
