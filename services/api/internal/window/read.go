@@ -142,14 +142,6 @@ func (f *Feed) ask(ctx context.Context, q store.Query, floor Floor, v *View, ask
 	if q.BareSeq {
 		key += fmt.Sprintf(" %d", q.Since.Seq)
 	}
-	if !floor.IsZero() && !floor.Bare && w.trusted() {
-		// Who says what is enough may get it of a replica, but nothing older than what is known here.
-		q.Enough = floor.Cursor
-		if v != nil && v.Head.Covers(q.Enough) {
-			q.Enough = v.Head
-		}
-		key += " " + q.Enough.String()
-	}
 	for {
 		flight := w.direct.DoChan(key, func() (any, error) { return w.delta(f.name, q), nil })
 		var a directAnswer
