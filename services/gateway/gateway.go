@@ -111,7 +111,7 @@ func New(opt Options) (*Gateway, error) {
 	g.sockets = wsconn.Options{
 		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, MaxFrame: wire.MaxFrame, Counts: new(wsconn.Counts),
 		Ended:     func(c *wsconn.Conn, why wire.Close) { g.ended(c, why) },
-		Outlet:    outlet.Options{Stall: t.Stall},
+		Outlet:    outlet.Options{Stall: t.Stall, Lanes: outlet.NewLanes(lanes)},
 		PingEvery: t.PingEvery, PongWait: t.PongWait, MessageWait: t.MessageWait, CloseWait: t.CloseWait,
 	}
 	g.sockets.Context, g.abort = context.WithCancel(context.Background())
@@ -145,6 +145,9 @@ func New(opt Options) (*Gateway, error) {
 
 // commandBurst is how many seconds' worth of commands may come at once.
 const commandBurst = 10
+
+// lanes is how many TLS connections are written to at a time, as long as they take it.
+const lanes = 64
 
 // tick is how exact the times of connections are.
 const tick = 100 * time.Millisecond

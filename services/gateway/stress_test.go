@@ -124,7 +124,7 @@ func listenToTheEnd(c *client, stalls bool, name func(int) feed.Name, written *[
 func TestVanishedPeers(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(o *gateway.Options) {
-		o.Timings.PingEvery, o.Timings.PongWait = 500*time.Millisecond, 2*time.Second
+		o.Timings.PingEvery, o.Timings.PongWait = 500*time.Millisecond, 6*time.Second
 	})
 	proxy := testkit.NewProxy(t, h.server.Listener.Addr().String())
 	stays := h.dial("")

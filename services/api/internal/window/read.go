@@ -138,22 +138,9 @@ func ahead(q store.Query, v *View) bool {
 // an answer is shared with those alone that came before it was asked for, or that know of nothing newer.
 func (f *Feed) ask(ctx context.Context, q store.Query, floor Floor, v *View, asked uint64) (Reading, error) {
 	w := f.w
-	if v != nil && w.trusted() && !floor.Bare && !ahead(q, v) { // what the view covers was told
-		if q.Enough = v.Head; floor.Cursor.Compare(v.Head) > 0 {
-			q.Enough = floor.Cursor
-		}
-	}
-	key := fmt.Sprintf("%s %d %s %t %d %d %s", f.name, q.Since.Epoch, q.Since, q.BareSeq, q.Limit, q.MaxBytes, q.Enough)
+	key := fmt.Sprintf("%s %d %s %t %d %d", f.name, q.Since.Epoch, q.Since, q.BareSeq, q.Limit, q.MaxBytes)
 	if q.BareSeq {
 		key += fmt.Sprintf(" %d", q.Since.Seq)
-	}
-	if !floor.IsZero() && !floor.Bare && w.trusted() {
-		// Who says what is enough may get it of a replica, but nothing older than what is known here.
-		q.Enough = floor.Cursor
-		if v != nil && v.Head.Covers(q.Enough) {
-			q.Enough = v.Head
-		}
-		key += " " + q.Enough.String()
 	}
 	for {
 		flight := w.direct.DoChan(key, func() (any, error) { return w.delta(f.name, q), nil })

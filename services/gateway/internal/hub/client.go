@@ -40,12 +40,11 @@ type Client struct {
 	form Form
 
 	// Guarded by Hub.mu.
-	follows  []*follow
-	byName   map[feed.Name]*follow // the same; nil while they are few
-	at       int32                 // in Hub.clients
-	detached bool
+	follows []*follow
+	byName  map[feed.Name]*follow // the same; nil while they are few
+	at      int32                 // in Hub.clients; -1: not any more
 
-	// Guarded by mu.
+	// Guarded by mu, which stands here for the sake of the size: there are many of these.
 	mu      sync.Mutex
 	closed  bool
 	turn    bool     // whose turn it is when there are both answers and heads: the heads'
@@ -158,7 +157,7 @@ func (c *Client) Subscribe(feeds []feed.Name, tag any, weight int) error {
 	h := c.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || c.detached {
+	if h.closed || c.at < 0 {
 		return ErrClosed
 	}
 	fresh := 0
@@ -225,13 +224,12 @@ func (c *Client) Close() {
 	h := c.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c.detached {
+	if c.at < 0 {
 		return
 	}
-	c.detached = true
 	last := len(h.clients) - 1
 	moved := h.clients[last]
-	h.clients[c.at], moved.at = moved, c.at
+	h.clients[c.at], moved.at, c.at = moved, c.at, -1
 	h.clients[last] = nil
 	h.clients = h.clients[:last]
 	for len(c.follows) > 0 {

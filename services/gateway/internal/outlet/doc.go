@@ -8,5 +8,5 @@
 // taken leaves a mark, and the owner asks once more before it lets go. So there is never more under way than one frame per
 // socket, and what comes while it is stuck is the source's to merge.
 //
-// Where a socket can't be tried (TLS), every frame goes the way of the full one.
+// Where a socket can't be tried (TLS), every frame goes the way of the full one, a few sockets at a time.
 package outlet

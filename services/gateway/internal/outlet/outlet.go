@@ -23,6 +23,8 @@ type Source interface {
 type Options struct {
 	// Stall is how long a socket may accept no byte.
 	Stall time.Duration
+	// Lanes are for sockets that can't be tried; nil: any number at a time.
+	Lanes *Lanes
 }
 
 // Outlet is the write side of one socket. It is safe for concurrent use.
@@ -66,6 +68,9 @@ func (o *Outlet) Init(conn net.Conn, s *shard.Shard, source Source, opt *Options
 		o.raw, _ = c.SyscallConn()
 	}
 }
+
+// Conn is what the outlet writes to.
+func (o *Outlet) Conn() net.Conn { return o.conn }
 
 // Shard is the one that the outlet belongs to.
 func (o *Outlet) Shard() *shard.Shard { return o.shard }
@@ -190,7 +195,12 @@ func (o *Outlet) try(frame []byte) bool {
 		o.shard.Count(n, true)
 		frame = frame[n:]
 	}
-	go o.finish(append([]byte(nil), frame...))
+	rest := append([]byte(nil), frame...)
+	if o.raw == nil {
+		o.opt.Lanes.run(func() { o.finish(rest) })
+	} else {
+		go o.finish(rest)
+	}
 	return false
 }
 

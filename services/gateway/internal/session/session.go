@@ -90,9 +90,9 @@ type Session struct {
 	carrier Carrier
 
 	// Owned by whoever receives.
-	token     string // that came with the handshake; gone after Open
-	malformed int32  // messages in a row
+	token     *string // that came with the handshake; nil: none, or it has been weighed
 	commands  pace.Mark
+	malformed uint8 // messages in a row
 
 	// Owned by whoever sends.
 	greeted bool
@@ -111,7 +111,11 @@ func New(opt *Options, kind *Kind, id ID, token string, out hub.Outlet, carrier 
 	if err != nil {
 		return nil, err
 	}
-	return &Session{opt: opt, kind: kind, id: id, token: token, client: client, carrier: carrier}, nil
+	s := &Session{opt: opt, kind: kind, id: id, client: client, carrier: carrier}
+	if token != "" {
+		s.token = &token
+	}
+	return s, nil
 }
 
 // String is the session's ID.
@@ -120,9 +124,9 @@ func (s *Session) String() string { return s.id.String() }
 // Open weighs the token. A [*wire.Close] says that the session ends here.
 func (s *Session) Open(ctx context.Context) error {
 	token := s.token
-	s.token = ""
-	if token != "" {
-		principal, err := s.authenticate(ctx, token)
+	s.token = nil
+	if token != nil {
+		principal, err := s.authenticate(ctx, *token)
 		if err != nil {
 			return err
 		}

@@ -74,9 +74,8 @@ type Counts struct {
 // Conn is one WebSocket. Its exported methods are safe for concurrent use.
 type Conn struct {
 	// Static.
-	conn net.Conn
-	ws   *websocket.Conn
-	opt  *Options
+	ws  *websocket.Conn
+	opt *Options
 
 	out   outlet.Outlet
 	timer wheel.Timer
@@ -170,7 +169,7 @@ func (c *Conn) Close(reason wire.Close) { c.stop(&ending{Close: reason, tell: tr
 // Abort ends the connection at once.
 func (c *Conn) Abort() {
 	c.stop(&ending{Close: wire.Close{Code: websocket.CloseAbnormalClosure, Reason: "aborted"}})
-	_ = c.conn.Close()
+	_ = c.out.Conn().Close()
 }
 
 // stop gives the reason to end. The first one counts; the socket has CloseWait left from then on.
@@ -189,7 +188,7 @@ func (c *Conn) stop(e *ending) {
 		end = end.Add(c.opt.CloseWait)
 	}
 	c.out.EndBy(end)
-	_ = c.conn.SetReadDeadline(end)
+	_ = c.out.Conn().SetReadDeadline(end)
 	if d != nil {
 		d.Close()
 	}
@@ -219,7 +218,7 @@ func (c *Conn) through(part uint8) {
 	if c.reason.Code == wire.CloseDead {
 		c.reset()
 	}
-	_ = c.conn.Close()
+	_ = c.out.Conn().Close()
 	if ctx := context.Background(); c.opt.Logger.Enabled(ctx, slog.LevelDebug) {
 		c.log().Debug("disconnected", "code", c.reason.Code, "reason", c.reason.Reason)
 	}
@@ -239,7 +238,7 @@ func (c *Conn) guarded(f func()) {
 
 // log says whose connection it is. It isn't kept: most have nothing to say.
 func (c *Conn) log() *slog.Logger {
-	return c.opt.Logger.With("session", c.dialogue.String(), "remote", c.conn.RemoteAddr().String())
+	return c.opt.Logger.With("session", c.dialogue.String(), "remote", c.out.Conn().RemoteAddr().String())
 }
 
 // failed puts an error of the socket into a reason.
@@ -263,7 +262,7 @@ func (c *Conn) failed(what string, err error) {
 
 // reset makes the kernel forget what a dead peer will never take.
 func (c *Conn) reset() {
-	if tcp, ok := c.conn.(*net.TCPConn); ok {
+	if tcp, ok := c.out.Conn().(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 }

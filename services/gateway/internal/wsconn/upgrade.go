@@ -87,7 +87,6 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		conn = whole.Below()
 	}
 	_ = conn.SetDeadline(time.Time{}) // the server's
-	h.c.conn = conn
 	h.c.out.Init(conn, h.c.opt.Shards.Pick(), h.c, &h.c.opt.Outlet)
 	return (*socket)(h.c), rw, nil
 }
@@ -107,14 +106,14 @@ func (s *socket) Write(p []byte) (int, error) {
 // Read waits with as little stack as can be: an idle connection's reader is in here.
 func (s *socket) Read(p []byte) (int, error) {
 	s.out.WaitReadable()
-	return s.conn.Read(p)
+	return s.out.Conn().Read(p)
 }
 
-func (s *socket) Close() error                       { return s.conn.Close() }
-func (s *socket) LocalAddr() net.Addr                { return s.conn.LocalAddr() }
-func (s *socket) RemoteAddr() net.Addr               { return s.conn.RemoteAddr() }
-func (s *socket) SetDeadline(t time.Time) error      { return s.conn.SetReadDeadline(t) }
-func (s *socket) SetReadDeadline(t time.Time) error  { return s.conn.SetReadDeadline(t) }
+func (s *socket) Close() error                       { return s.out.Conn().Close() }
+func (s *socket) LocalAddr() net.Addr                { return s.out.Conn().LocalAddr() }
+func (s *socket) RemoteAddr() net.Addr               { return s.out.Conn().RemoteAddr() }
+func (s *socket) SetDeadline(t time.Time) error      { return s.out.Conn().SetReadDeadline(t) }
+func (s *socket) SetReadDeadline(t time.Time) error  { return s.out.Conn().SetReadDeadline(t) }
 func (s *socket) SetWriteDeadline(t time.Time) error { return nil }
 
 // noBuffers keeps no buffers for the library's writes, of which there are none that matter.

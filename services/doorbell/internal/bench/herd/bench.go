@@ -126,7 +126,7 @@ func Run(ctx context.Context, out, progress io.Writer, r *report.Report, o Optio
 		defer cancel()
 		if err := testkit.Run(func(t testkit.TB) error { return do(limited, t) }); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", section.Name, err))
-			section.Note("could not be measured to the end: %.400s", err)
+			section.Notef("could not be measured to the end: %.400s", err)
 		}
 	}
 	wanted := func(name string) bool { return len(o.Only) == 0 || slices.Contains(o.Only, name) }
@@ -140,21 +140,24 @@ func Run(ctx context.Context, out, progress io.Writer, r *report.Report, o Optio
 		}
 		section := r.Section(s.name, fmt.Sprintf("%s; %d clients, %d changes", s.what, o.Clients/s.part, o.Changes))
 		for _, cache := range caches {
-			b.say("%s: %s", s.name, cache)
+			b.sayf("%s: %s", s.name, cache)
 			run(section, 5*time.Minute, func(ctx context.Context, t testkit.TB) error { return b.crowd(ctx, section, t, s, cache) })
 		}
 		section.Print(out)
 	}
 	if wanted(restOnly) {
-		section := r.Section(restOnly, fmt.Sprintf("clients that only poll, and one that is told; changes at random moments for %s", o.Rest))
-		b.say(restOnly)
+		section := r.Section(restOnly,
+			fmt.Sprintf("clients that only poll, and one that is told; changes at random moments for %s", o.Rest))
+		b.sayf(restOnly)
 		run(section, o.Rest+4*time.Minute, func(ctx context.Context, t testkit.TB) error { return b.pollers(ctx, section, t) })
 		section.Print(out)
 	}
 	return errors.Join(append(errs, r.Failed(), ctx.Err())...)
 }
 
-func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.progress, "… "+format+"\n", args...) }
+func (b *bench) sayf(format string, args ...any) {
+	fmt.Fprintf(b.progress, "… "+format+"\n", args...)
+}
 
 // Heading fills in what a report of this bench says of the machine.
 func Heading() *report.Report {

@@ -140,10 +140,10 @@ func (b *bench) pollers(ctx context.Context, s *report.Section, t testkit.TB) er
 		s.Set(k.name, "bytes to and fro per client and minute", "", float64(sent[k.name])/each/b.o.Rest.Minutes())
 		s.Set(k.name, "clients that are right", "", float64(right))
 		if right < each {
-			s.Fail("%s: %d of %d clients don't have what was written", k.name, each-right, each)
+			s.Failf("%s: %d of %d clients don't have what was written", k.name, each-right, each)
 		}
 	}
-	s.Note("%d changes, %s apart on average; %d clients of each kind, all at the API itself", len(writes), between, each)
+	s.Notef("%d changes, %s apart on average; %d clients of each kind, all at the API itself", len(writes), between, each)
 	return nil
 }
 

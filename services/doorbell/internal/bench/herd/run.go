@@ -100,10 +100,10 @@ func (b *bench) crowd(ctx context.Context, s *report.Section, t testkit.TB, sc s
 		s.AtMost(column+": commit → applied p99, ms", float64(report.Percentile(stale, 99))/1e6, sc.p99)
 	}
 	if len(h.statuses) > 0 {
-		s.Note("%s: answers that were not 200, by status: %v", column, h.statuses)
+		s.Notef("%s: answers that were not 200, by status: %v", column, h.statuses)
 	}
 	if len(h.troubles) > 0 {
-		s.Note("%s: %v", column, h.troubles)
+		s.Notef("%s: %v", column, h.troubles)
 	}
 	return d.Explain(h.check(ctx, s, column, w))
 }
@@ -202,7 +202,8 @@ func (h *herd) check(ctx context.Context, s *report.Section, column string, w *s
 	}
 	s.Set(column, "clients that are right", "", float64(len(h.all)-behind-wrong))
 	if behind+wrong > 0 {
-		s.Fail("%s: of %d clients %d don't have the last durable write, and %d have something else: %v", column, len(h.all), behind, wrong, h.troubles)
+		s.Failf("%s: of %d clients %d don't have the last durable write, and %d have something else: %v",
+			column, len(h.all), behind, wrong, h.troubles)
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func Run(ctx context.Context, out, progress io.Writer, r *report.Report, o Optio
 		limited, cancel := context.WithTimeout(ctx, s.limit)
 		if err := testkit.Run(func(t testkit.TB) error { return s.run(b, limited, section, t) }); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
-			section.Note("could not be measured to the end: %.300s", err)
+			section.Notef("could not be measured to the end: %.300s", err)
 		}
 		cancel()
 		section.Print(out)
@@ -102,7 +102,9 @@ func Run(ctx context.Context, out, progress io.Writer, r *report.Report, o Optio
 	return errors.Join(append(errs, r.Failed(), ctx.Err())...)
 }
 
-func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.progress, "… "+format+"\n", args...) }
+func (b *bench) sayf(format string, args ...any) {
+	fmt.Fprintf(b.progress, "… "+format+"\n", args...)
+}
 
 // Heading fills in what a report of this bench says of the machine.
 func Heading() *report.Report {

@@ -58,7 +58,7 @@ func (b *bench) hot(ctx context.Context, s *report.Section, t testkit.TB) error 
 		return err
 	}
 	for i, q := range questions {
-		b.say("hot: %s", q.name)
+		b.sayf("hot: %s", q.name)
 		doorbell := httpload.Load{
 			Target: d.APIs[0].Addr, Path: q.path, Fields: q.fields, Conns: conns, Status: q.status, Body: q.body, For: b.o.For,
 		}
@@ -138,7 +138,8 @@ func compare(ctx context.Context, s *report.Section, name string, sides ...side)
 				return err
 			}
 			if len(r.Wrong) > 0 {
-				s.Fail("%s of the %s: of %d answers these, by status, were not the bytes that they should be: %v", name, at.column, r.Answers, r.Wrong)
+				s.Failf("%s of the %s: of %d answers these, by status, were not the bytes that they should be: %v",
+					name, at.column, r.Answers, r.Wrong)
 			}
 			if round == 0 {
 				continue
@@ -158,7 +159,7 @@ func compare(ctx context.Context, s *report.Section, name string, sides ...side)
 
 // countQueries asks all questions, so many times in all, and looks what the API has asked the database meanwhile.
 func (b *bench) countQueries(ctx context.Context, s *report.Section, d *stage.Doorbell, questions []question) error {
-	b.say("hot: queries at the database")
+	b.sayf("hot: queries at the database")
 	d.Postgres.Exec("SELECT pg_stat_statements_reset()")
 	for _, q := range questions {
 		r, err := httpload.Run(ctx, httpload.Load{
@@ -169,7 +170,7 @@ func (b *bench) countQueries(ctx context.Context, s *report.Section, d *stage.Do
 			return err
 		}
 		if r.Answers < b.o.Requests/len(questions) {
-			s.Fail("%s: only %d answers within a minute", q.name, r.Answers)
+			s.Failf("%s: only %d answers within a minute", q.name, r.Answers)
 		}
 	}
 	from := " FROM pg_stat_statements s JOIN pg_roles r ON r.oid = s.userid WHERE r.rolname = '" + role + "'"
@@ -180,8 +181,9 @@ func (b *bench) countQueries(ctx context.Context, s *report.Section, d *stage.Do
 	s.Set(api, fmt.Sprintf("the API's queries at the database, for %d requests", b.o.Requests), "", float64(queries))
 	s.AtMost("queries at the database", float64(queries), 1)
 	if queries > 0 {
-		s.Note("queries and how often: %s", strings.ReplaceAll(d.Postgres.Exec("SELECT calls || ' × ' || left(regexp_replace(query, '\\s+', ' ', 'g'), 80)"+from+
-			" ORDER BY calls DESC LIMIT 5"), "\n", "; "))
+		most := d.Postgres.Exec("SELECT calls || ' × ' || left(regexp_replace(query, '\\s+', ' ', 'g'), 80)" + from +
+			" ORDER BY calls DESC LIMIT 5")
+		s.Notef("queries and how often: %s", strings.ReplaceAll(most, "\n", "; "))
 	}
 	return nil
 }

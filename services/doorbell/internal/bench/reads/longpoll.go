@@ -39,7 +39,7 @@ func (b *bench) longPoll(ctx context.Context, s *report.Section, t testkit.TB) e
 	if err != nil {
 		return d.Explain(err)
 	}
-	b.say("long-poll: %s", api)
+	b.sayf("long-poll: %s", api)
 	err = b.wait(ctx, s, waiters{
 		column: api, server: d.APIs[0], path: "/v1/feeds/{feed}/changes?since={cursor}&wait=" + waitFor, from: head,
 		change: func() (wire.Cursor, error) { return w.Touch(ctx, feed) },
@@ -48,7 +48,7 @@ func (b *bench) longPoll(ctx context.Context, s *report.Section, t testkit.TB) e
 		return d.Explain(err)
 	}
 
-	b.say("long-poll: %s", bare)
+	b.sayf("long-poll: %s", bare)
 	_, body, err := w.Get(ctx, "/v1/feeds/"+feed+"/changes?since="+head.String())
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (b *bench) wait(ctx context.Context, s *report.Section, at waiters) error {
 		return err
 	}
 	if a.Missing > 0 {
-		s.Fail("%s: %d requests were not made: %v", at.column, a.Missing, a.Status.Problems)
+		s.Failf("%s: %d requests were not made: %v", at.column, a.Missing, a.Status.Problems)
 	}
 	s.Set(at.column, "requests that wait", "", float64(b.o.Waiting-a.Missing))
 	if err := pause(ctx, settle); err != nil {
@@ -120,7 +120,7 @@ func (b *bench) wait(ctx context.Context, s *report.Section, at waiters) error {
 		return err
 	}
 	if n := status.Status.Frames; n > 0 {
-		s.Fail("%s: %d requests were answered when nothing had changed", at.column, n)
+		s.Failf("%s: %d requests were answered when nothing had changed", at.column, n)
 	}
 	after, err := stage.Memory(pids)
 	if err != nil {
@@ -145,7 +145,8 @@ func (b *bench) wait(ctx context.Context, s *report.Section, at waiters) error {
 		return err
 	}
 	if answers.Missing > 0 {
-		s.Fail("%s: %d requests were not answered with the last durable write within 20 s: %v", at.column, answers.Missing, answers.Status.Problems)
+		s.Failf("%s: %d requests were not answered with the last durable write within 20 s: %v",
+			at.column, answers.Missing, answers.Status.Problems)
 	}
 	for i := range answers.At {
 		answers.At[i] -= changed

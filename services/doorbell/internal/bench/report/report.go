@@ -83,13 +83,13 @@ func (s *Section) AtLeast(name string, got, want float64) {
 	s.Targets = append(s.Targets, Target{name, got, want, got >= want})
 }
 
-// Note adds a line for the reader.
-func (s *Section) Note(format string, args ...any) {
+// Notef adds a line for the reader.
+func (s *Section) Notef(format string, args ...any) {
 	s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
 }
 
-// Fail notes what must not be.
-func (s *Section) Fail(format string, args ...any) {
+// Failf notes what must not be.
+func (s *Section) Failf(format string, args ...any) {
 	s.Wrong = append(s.Wrong, fmt.Sprintf(format, args...))
 }
 

@@ -18,7 +18,7 @@ func TestTable(t *testing.T) {
 	if err := r.Failed(); err != nil {
 		t.Errorf("failed: %v; a missed target is no failure", err)
 	}
-	s.Fail("%d connections are behind", 2)
+	s.Failf("%d connections are behind", 2)
 	if err := r.Failed(); err == nil || !strings.Contains(err.Error(), "small: 2 connections are behind") {
 		t.Errorf("failed: %v", err)
 	}

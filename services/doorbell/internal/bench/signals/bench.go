@@ -62,7 +62,7 @@ func scenarios() []scenario {
 	const minutes = time.Minute
 	return []scenario{
 		{"idle-one-feed", "connections that follow one feed", 5 * minutes, false, idle(crowd.WebSocket, false, oneFeed), memoryTarget(7)},
-		{"idle-own-feed", "connections that follow a feed each", 6 * minutes, false, idle(crowd.WebSocket, false, ownFeed), memoryTarget(9)},
+		{"idle-own-feed", "connections with a feed each", 6 * minutes, false, idle(crowd.WebSocket, false, ownFeed), memoryTarget(9)},
 		{"idle-sse", "connections by SSE that follow one feed", 5 * minutes, false, idle(crowd.Events, false, oneFeed), nil},
 		{"idle-tls", "connections over TLS that follow one feed", 8 * minutes, false, idle(crowd.WebSocket, true, oneFeed), nil},
 		{"fan-out", "one signal to all, median of 5", 4 * minutes, false, (*bench).fanOut, fanOutTargets},
@@ -136,13 +136,13 @@ func Run(ctx context.Context, out, progress io.Writer, r *report.Report, o Optio
 				if err != nil {
 					return err
 				}
-				b.say("%s: %s", s.name, at.name())
+				b.sayf("%s: %s", s.name, at.name())
 				return at.explain(s.run(b, limited, section, at))
 			})
 			cancel()
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", s.name, err))
-				section.Note("could not be measured to the end: %.300s", err)
+				section.Notef("could not be measured to the end: %.300s", err)
 			}
 		}
 		if s.conclude != nil {
@@ -153,7 +153,7 @@ func Run(ctx context.Context, out, progress io.Writer, r *report.Report, o Optio
 	return errors.Join(append(errs, r.Failed(), ctx.Err())...)
 }
 
-func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.out, "… "+format+"\n", args...) }
+func (b *bench) sayf(format string, args ...any) { fmt.Fprintf(b.out, "… "+format+"\n", args...) }
 
 // targets makes what a scenario measures, one at a time.
 func (b *bench) targets(s scenario) []func(testkit.TB) (target, error) {
@@ -185,7 +185,7 @@ func (b *bench) open(ctx context.Context, s *report.Section, at target, f *fleet
 		s.Set(at.name(), "handshakes told to come later (503)", "", float64(a.Status.Busy))
 	}
 	if a.Missing > 0 {
-		s.Fail("%s: %d of %d connections were not opened: %s", at.name(), a.Missing, conns, strings.Join(a.Status.Problems, "; "))
+		s.Failf("%s: %d of %d connections were not opened: %s", at.name(), a.Missing, conns, strings.Join(a.Status.Problems, "; "))
 		return fmt.Errorf("%d connections were not opened", a.Missing)
 	}
 	return nil
@@ -206,14 +206,14 @@ func (b *bench) holds(ctx context.Context, s *report.Section, at target, f *flee
 		return err
 	}
 	if truth.Compare(last) != 0 {
-		s.Fail("%s: the last write was acknowledged as %s, and the API says %s", at.name(), last, truth)
+		s.Failf("%s: the last write was acknowledged as %s, and the API says %s", at.name(), last, truth)
 	}
 	a, err := f.Await(ctx, last, 30*time.Second)
 	if err != nil {
 		return err
 	}
 	if a.Missing > 0 {
-		s.Fail("%s: %d connections don't have the last durable write", at.name(), a.Missing)
+		s.Failf("%s: %d connections don't have the last durable write", at.name(), a.Missing)
 	}
 	b.closed(s, at, a.Status)
 	return nil
@@ -224,7 +224,7 @@ func (b *bench) closed(s *report.Section, at target, status crowd.Status) {
 	n := sum(status.Closed)
 	s.Set(at.name(), "connections that were cut", "", float64(n))
 	if n > 0 {
-		s.Note("%s: ends by close code: %v", at.name(), status.Closed)
+		s.Notef("%s: ends by close code: %v", at.name(), status.Closed)
 	}
 }
 

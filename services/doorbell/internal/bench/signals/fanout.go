@@ -31,7 +31,9 @@ type round struct {
 }
 
 // signalAll writes once and waits until everybody has it.
-func (b *bench) signalAll(ctx context.Context, at target, f *fleet.Fleet, idle float64) (r round, last wire.Cursor, missing int, err error) {
+func (b *bench) signalAll(
+	ctx context.Context, at target, f *fleet.Fleet, idle float64,
+) (r round, last wire.Cursor, missing int, err error) {
 	cpuBefore, err := cpu(at)
 	if err != nil {
 		return r, last, 0, err
@@ -97,7 +99,7 @@ func (b *bench) fanOut(ctx context.Context, s *report.Section, at target) error 
 			return err
 		}
 		if missing > 0 {
-			s.Fail("%s: %d connections don't have a durable write after 30 s", at.name(), missing)
+			s.Failf("%s: %d connections don't have a durable write after 30 s", at.name(), missing)
 		}
 		if last = cursor; n > 0 { // the first warms up
 			first, median, p99 = append(first, r.first), append(median, r.median), append(p99, r.p99)

@@ -107,11 +107,11 @@ func (b *bench) checkOwn(ctx context.Context, s *report.Section, at target, f *f
 		}
 	}
 	if missing > 0 {
-		s.Fail("%s: %d connections don't have the last durable write to their feed", at.name(), missing)
+		s.Failf("%s: %d connections don't have the last durable write to their feed", at.name(), missing)
 	}
 	truth, err := at.head(ctx, feeds[0])
 	if err == nil && truth.Compare(last[0]) != 0 {
-		s.Fail("%s: the last write was acknowledged as %s, and the API says %s", at.name(), last[0], truth)
+		s.Failf("%s: the last write was acknowledged as %s, and the API says %s", at.name(), last[0], truth)
 	}
 	return err
 }

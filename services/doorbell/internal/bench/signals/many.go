@@ -66,13 +66,13 @@ func (b *bench) sixGateways(ctx context.Context, s *report.Section, at target) e
 			return err
 		}
 		if missing > 0 {
-			s.Fail("%d connections don't have a durable write after 30 s", missing)
+			s.Failf("%d connections don't have a durable write after 30 s", missing)
 		}
 		last, latest, each = cursor, append(latest, r.last), append(each, r.cpu)
 	}
 	s.Millis(at.name(), lastDelivery, report.Percentile(latest, 50))
 	s.Set(at.name(), perDelivery, "µs", float64(report.Percentile(each, 50))/1000)
-	s.Note("the memory is the sum of the gateways' proportional sets: they share the binary's own pages")
+	s.Notef("the memory is the sum of the gateways' proportional sets: they share the binary's own pages")
 	return b.holds(ctx, s, at, f, last)
 }
 
@@ -121,7 +121,7 @@ func (b *bench) drain(ctx context.Context, s *report.Section, at target) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(3 * time.Minute):
-		s.Fail("the gateway didn't end within 3 minutes")
+		s.Failf("the gateway didn't end within 3 minutes")
 	}
 	s.Set(at.name(), "SIGTERM → the gateway has ended", "s", time.Since(began).Seconds())
 	stop()
@@ -138,11 +138,11 @@ func (b *bench) drain(ctx context.Context, s *report.Section, at target) error {
 		return err
 	}
 	if a.Missing > 0 {
-		s.Fail("%d connections don't have the last durable write", a.Missing)
+		s.Failf("%d connections don't have the last durable write", a.Missing)
 	}
 	reconnects(s, at.name(), a.Status, spec.Conns)
 	if truth, err := at.head(ctx, feed); err != nil || truth.Compare(last) != 0 {
-		s.Fail("the last write was acknowledged as %s, and the API says %s (%v)", last, truth, err)
+		s.Failf("the last write was acknowledged as %s, and the API says %s (%v)", last, truth, err)
 	}
 	return nil
 }
@@ -153,9 +153,9 @@ func reconnects(s *report.Section, column string, status crowd.Status, conns int
 	s.Set(column, "reconnects", "", float64(len(at)))
 	s.Set(column, "goaways", "", float64(status.GoAways))
 	s.Set(column, "connections that were cut", "", float64(sum(status.Closed)))
-	s.Note("ends by close code: %v", status.Closed)
+	s.Notef("ends by close code: %v", status.Closed)
 	if len(at) == 0 {
-		s.Fail("nobody reconnected")
+		s.Failf("nobody reconnected")
 		return
 	}
 	var perSecond []int
@@ -166,7 +166,7 @@ func reconnects(s *report.Section, column string, status crowd.Status, conns int
 		}
 		perSecond[second]++
 	}
-	s.Note("reconnects in each second since the first: %v", perSecond)
+	s.Notef("reconnects in each second since the first: %v", perSecond)
 	window := status.Window.Seconds()
 	s.AtLeast("connections that were told to go away in time, of all", float64(status.GoAways)/float64(conns), 1)
 	s.Set(column, "window that clients were given", "s", status.Window.Seconds())
@@ -225,7 +225,7 @@ func (b *bench) churn(ctx context.Context, s *report.Section, at target) error {
 		text += fmt.Sprintf(" %.1f", sample)
 	}
 	s.Set(at.name(), "connections replaced a second", "", float64(rate))
-	s.Note("resident memory in MiB, every %s:%s", every.Round(time.Second), text)
+	s.Notef("resident memory in MiB, every %s:%s", every.Round(time.Second), text)
 	// Flat: what it had in the last third is what it had in the second, but for a tenth.
 	third := len(samples) / 3
 	second, final := slices.Max(samples[third:2*third]), slices.Max(samples[2*third:])

@@ -108,7 +108,8 @@ func (b *bench) slowReaders(ctx context.Context, s *report.Section, at target) e
 	s.Set(without, "resident memory", "MiB", mib(before))
 	s.Set(with, "resident memory", "MiB", mib(after))
 	s.Set(with, "resident memory when they had come, and were full", "MiB", mib(filled))
-	s.Note("the slow ones came: %.1f MiB more; their sockets filled: %.1f; the writes after that: %.1f", mib(opened-before), mib(filled-opened), mib(after-filled))
+	s.Notef("the slow ones came: %.1f MiB more; their sockets filled: %.1f; the writes after that: %.1f",
+		mib(opened-before), mib(filled-opened), mib(after-filled))
 	p99 := func(column string) float64 { v, _ := value(s, steadyP99, column); return v }
 	s.AtMost("p99 of those that read, of that without the others", p99(with)/p99(without), 1.5)
 
@@ -126,10 +127,10 @@ func (b *bench) slowReaders(ctx context.Context, s *report.Section, at target) e
 	}
 	s.Millis(with, "they read again → each has the last version", time.Since(began))
 	if a.Missing > 0 {
-		s.Fail("%d of those that read again don't have the last durable write", a.Missing)
+		s.Failf("%d of those that read again don't have the last durable write", a.Missing)
 	}
 	if len(a.Status.Closed) > 0 {
-		s.Note("ends of the slow ones by close code: %v", a.Status.Closed)
+		s.Notef("ends of the slow ones by close code: %v", a.Status.Closed)
 	}
 	return b.check(ctx, s, at, reading)
 }
@@ -157,7 +158,7 @@ func (b *bench) steady(ctx context.Context, s *report.Section, at target, f *fle
 			return err
 		}
 		if a.Missing > 0 {
-			s.Fail("%s: %d connections don't have a durable write after 30 s", column, a.Missing)
+			s.Failf("%s: %d connections don't have a durable write after 30 s", column, a.Missing)
 		}
 		deliveries += len(a.At)
 		for _, moment := range a.At {

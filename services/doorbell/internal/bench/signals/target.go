@@ -181,7 +181,7 @@ func (n *nchan) burst(ctx context.Context, feed string, changes int) (last wire.
 	at = epoll.Now()
 	writing.Wait()
 	last, err = n.head(ctx, feed)
-	return last, at, errors.Join(append(errs, err)...)
+	return last, at, errors.Join(errors.Join(errs...), err)
 }
 
 func (n *nchan) head(_ context.Context, feed string) (wire.Cursor, error) {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -173,11 +174,11 @@ func adapt(from, to string, words ...string) error {
 		return fmt.Errorf("the configuration that is shipped (--deployments says where): %w", err)
 	}
 	text := string(b)
-	for i := 0; i < len(words); i += 2 {
-		if !strings.Contains(text, words[i]) {
-			return fmt.Errorf("%s has no %q", from, words[i])
+	for pair := range slices.Chunk(words, 2) {
+		if !strings.Contains(text, pair[0]) {
+			return fmt.Errorf("%s has no %q", from, pair[0])
 		}
-		text = strings.ReplaceAll(text, words[i], words[i+1])
+		text = strings.ReplaceAll(text, pair[0], pair[1])
 	}
 	return os.WriteFile(to, []byte(text), 0o644) //nolint:gosec // no secret
 }

@@ -60,14 +60,14 @@ func NewDoorbell(t testkit.TB, o Options) (*Doorbell, error) {
 	if d.bin, err = os.Executable(); err != nil {
 		return nil, fmt.Errorf("find the binary: %w", err)
 	}
-	text := "keys: [{name: bench, secret: " + Key + ", read: ['*'], write: ['*'], drop: ['*']}]\ndefault: {public: true, signal_interval: " +
-		o.SignalInterval.String() + "}\n" + o.Config
+	text := "keys: [{name: bench, secret: " + Key + ", read: ['*'], write: ['*'], drop: ['*']}]\n" +
+		"default: {public: true, signal_interval: " + o.SignalInterval.String() + "}\n" + o.Config
 	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	d.Postgres, d.Redis = testkit.NewPostgres(t, o.Postgres...), testkit.NewRedis(t)
 	d.database, d.redis = "--database-url="+d.Postgres.URL, "--redis-url="+d.Redis.URL
-	migrate := exec.Command(d.bin, "migrate", "up", d.database) //nolint:noctx // it ends by itself
+	migrate := exec.Command(d.bin, "migrate", "up", d.database) //nolint:noctx,gosec // it ends by itself, and is this very binary
 	if out, err := migrate.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("migrate: %w\n%s", err, out)
 	}

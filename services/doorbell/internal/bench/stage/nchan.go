@@ -74,7 +74,7 @@ func NewNchan(t testkit.TB, workers int) (*Nchan, error) {
 	if path := os.Getenv("NCHAN"); path != "" {
 		module = path
 	}
-	if _, err := os.Stat(module); err != nil {
+	if _, err := os.Stat(module); err != nil { //nolint:gosec // the operator names it
 		return nil, fmt.Errorf("there is no nchan: %w; run scripts/setup.sh nchan, or set NCHAN to the module's path", err)
 	}
 	folder, err := Folder(t)
@@ -94,7 +94,7 @@ func NewNchan(t testkit.TB, workers int) (*Nchan, error) {
 	}
 	file := filepath.Join(folder, "nginx.conf")
 	text := fmt.Sprintf(nchanConfig, module, workers, folder, addr, n.TLSAddr)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil { //nolint:gosec // a folder of our own
 		return nil, err
 	}
 	// SIGTERM: a master that is killed outright would leave its workers behind.
@@ -145,7 +145,7 @@ func (s *Server) waitPort() error {
 		if !s.Running() {
 			return fmt.Errorf("the %s has ended: %s", s.Role, s.log)
 		}
-		conn, err := net.DialTimeout("tcp4", s.Addr, time.Second)
+		conn, err := net.DialTimeout("tcp4", s.Addr, time.Second) //nolint:gosec // a server of our own
 		if err == nil {
 			return conn.Close()
 		}
