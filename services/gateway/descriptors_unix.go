@@ -18,6 +18,6 @@ func descriptors() int {
 		return unknownDescriptors
 	}
 	const most = 10_000_000 // there is no limit
-	n := int(min(uint64(limit.Cur), most))
+	n := int(min(limit.Cur, most))
 	return max(1, n-max(spareLeast, n/sparePortion))
 }

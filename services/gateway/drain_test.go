@@ -14,15 +14,17 @@ import (
 
 // goaway is the message.
 type goaway struct {
-	Reason string
-	InMS   int `json:"in_ms"`
+	Reason string `json:"reason"`
+	InMS   int    `json:"in_ms"`
 }
 
 // expectGoaway reads up to it.
 func (c *client) expectGoaway() goaway {
 	c.t.Helper()
 	for {
-		var m struct{ Goaway *goaway }
+		var m struct {
+			Goaway *goaway `json:"goaway"`
+		}
 		if err := json.Unmarshal([]byte(c.next()), &m); err != nil {
 			c.t.Fatal(err)
 		}
@@ -67,7 +69,7 @@ func TestDrainIsSpread(t *testing.T) {
 		})
 	}
 	drained := make(chan error, 1)
-	go func() { drained <- h.Drain(context.Background()) }()
+	go func() { drained <- h.Drain(t.Context()) }()
 	h.eventually("it isn't ready", func() bool { return !h.Status().Ready })
 	h.refusedWith503()
 	h.publish("prices:a", 1)
@@ -88,7 +90,7 @@ func TestDrainIsSpread(t *testing.T) {
 func TestDrainWithoutConnections(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(o *gateway.Options) { o.Timings.DrainWindow = time.Hour })
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := h.Drain(ctx); err != nil {
 		t.Error(err)
@@ -100,7 +102,7 @@ func TestCloseDoesNotWaitForTheWindow(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(o *gateway.Options) { o.Timings.DrainWindow = time.Hour })
 	c := h.dial("")
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := h.Drain(ctx); err == nil {
 		t.Error("drained in no time")

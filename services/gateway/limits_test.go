@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -106,8 +107,8 @@ func (c *client) expectTooMany(least, most time.Duration) {
 		if err == nil {
 			continue
 		}
-		closed, ok := err.(*websocket.CloseError)
-		if !ok || closed.Code != 4029 {
+		var closed *websocket.CloseError
+		if !errors.As(err, &closed) || closed.Code != 4029 {
 			c.t.Fatalf("ended with %v", err)
 		}
 		m := milliseconds.FindStringSubmatch(closed.Text)

@@ -83,14 +83,16 @@ func newMetrics(to prometheus.Registerer, g *Gateway) *metrics {
 		}
 		return 0
 	})
-	counter("degraded_seconds_total", "How long the bus has been lost, altogether.", func() float64 { return g.hub.Stats().Degraded.Seconds() })
+	counter("degraded_seconds_total", "How long the bus has been lost, altogether.",
+		func() float64 { return g.hub.Stats().Degraded.Seconds() })
 	counter("signals_total", "Signals that the bus has delivered.", func() float64 { return float64(g.hub.Stats().Signals) })
 	counter("coalesced_total", "Signals to a connection that a later one has made unnecessary.",
 		func() float64 { return float64(g.hub.Stats().Coalesced) })
 	counter("frames_total", "Frames handed to sockets, of all kinds.", func() float64 { return float64(g.shards.Written().Frames) })
 	counter("bytes_total", "Bytes of these.", func() float64 { return float64(g.shards.Written().Bytes) })
 	counter("full_sockets_total", "Frames that a socket did not take at once.", func() float64 { return float64(g.shards.Written().Full) })
-	counter("pings_late_total", "Pings written more than a second late.", func() float64 { return float64(g.sockets.Counts.PingsLate.Load()) })
+	counter("pings_late_total", "Pings written more than a second late.",
+		func() float64 { return float64(g.sockets.Counts.PingsLate.Load()) })
 	counter("silent_total", "Connections dropped because no sign of life came in time.",
 		func() float64 { return float64(g.sockets.Counts.Silent.Load()) })
 	return m

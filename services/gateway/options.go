@@ -120,7 +120,8 @@ func (o Options) validate() error {
 	}
 	t := o.Timings
 	for _, d := range []time.Duration{
-		t.PingEvery, t.PongWait, t.MessageWait, t.Stall, t.CloseWait, t.FollowTimeout, t.RetryMin, t.RetryMax, t.Linger, t.DrainWindow, t.MaxAge,
+		t.PingEvery, t.PongWait, t.MessageWait, t.Stall, t.CloseWait, t.FollowTimeout, t.RetryMin, t.RetryMax, t.Linger,
+		t.DrainWindow, t.MaxAge,
 	} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("a timing is %s; allowed: more than 0, or 0 for the default", d))

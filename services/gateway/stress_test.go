@@ -1,7 +1,6 @@
 package gateway_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -156,7 +155,7 @@ func TestVanishedPeers(t *testing.T) {
 	proxy.Freeze()
 	h.eventually("the vanished are gone", func() bool { return h.Status().Connections == 1 })
 	stays.send(`{"ping":1}`)
-	if err := h.bus.Publish(context.Background(), "prices:a", cursor(1)); err != nil {
+	if err := h.bus.Publish(t.Context(), "prices:a", cursor(1)); err != nil {
 		t.Error(err)
 	}
 	if n := h.Status().Connections; n != 1 {

@@ -225,7 +225,8 @@ func plain(header http.Header) bool {
 	for name, values := range header {
 		for i := range len(name) {
 			c := name[i]
-			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			letter := (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+			if !letter && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 				return false
 			}
 		}

@@ -2,6 +2,7 @@ package front
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -147,7 +148,7 @@ func TestPanics(t *testing.T) {
 	defer func() { _ = conn.Close() }()
 	_, _ = io.WriteString(conn, "GET /v1/signals HTTP/1.1\r\nHost: a\r\n"+upgrade+"\r\n")
 	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("got %d, %v", n, err)
 	}
 	if status, _ := ask(t, addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); status != 200 {

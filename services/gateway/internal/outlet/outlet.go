@@ -1,6 +1,7 @@
 package outlet
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -250,7 +251,7 @@ var trials = sync.Pool{New: func() any {
 func (t *trial) write(fd uintptr) bool {
 	for {
 		t.n, t.err = syscall.Write(int(fd), t.p)
-		if t.err != syscall.EINTR {
+		if !errors.Is(t.err, syscall.EINTR) {
 			return true
 		}
 	}
@@ -267,7 +268,7 @@ func attempt(raw syscall.RawConn, p []byte) (int, error) {
 	if err := raw.Write(t.f); err != nil {
 		return 0, err
 	}
-	if t.err == syscall.EAGAIN {
+	if errors.Is(t.err, syscall.EAGAIN) {
 		return 0, nil
 	}
 	return max(t.n, 0), t.err

@@ -112,7 +112,9 @@ func (w *Wheel) run() {
 			return
 		case <-ticker.C:
 		}
-		for now := Tick(time.Since(w.start) / w.tick); w.turn(now); {
+		now, more := Tick(time.Since(w.start)/w.tick), true
+		for more {
+			more = w.turn(now)
 		}
 	}
 }
@@ -128,12 +130,13 @@ func (w *Wheel) turn(now Tick) bool {
 	at := w.done
 	var tasks []Task
 	ring := &w.rings[at%slots]
-	for t, next := ring.next, (*Timer)(nil); t != ring; t = next {
-		next = t.next
+	for t := ring.next; t != ring; {
+		next := t.next
 		if t.due <= at {
 			tasks = append(tasks, t.task)
 			t.unlink()
 		}
+		t = next
 	}
 	w.mu.Unlock()
 	for _, task := range tasks {
