@@ -83,7 +83,7 @@ func meets(floor Floor, d feed.Delta, err error) (met, told bool) {
 // read is Read without waiting for the floor: fills that began after arrived are news enough.
 func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, asked uint64) (Reading, error) {
 	r := Reading{}
-	n := wantOf(q, floor)
+	n := wantOf(q)
 	joined := false
 	f.mu.Lock()
 	for {
