@@ -190,18 +190,30 @@ func (f *Feed) weight() uint32 {
 type want struct {
 	whole bool
 	since feed.Cursor // with an epoch of 0: a seq of the current one; zero: nothing
+	// enough is the head that will do; it counts together with what was told. primary: the newest there is.
+	enough  feed.Cursor
+	primary bool
 }
 
-func wantOf(q store.Query) want {
+func wantOf(q store.Query, floor Floor) want {
+	n := want{enough: floor.Cursor, primary: floor.Bare}
 	if (q.Since.Seq == 0 && !q.Since.Walk()) || q.Since.Seq < q.Since.Base {
-		return want{whole: true}
+		n.whole = true
+	} else {
+		n.since = feed.Cursor{Epoch: q.Since.Epoch, Seq: q.Since.Seq}
 	}
-	return want{since: feed.Cursor{Epoch: q.Since.Epoch, Seq: q.Since.Seq}}
+	if n.since.Compare(n.enough) > 0 {
+		n.enough = n.since
+	}
+	return n
 }
 
 // and is both, or as much of it as one question can be about.
 func (a want) and(b want) want {
-	a.whole = a.whole || b.whole
+	a.whole, a.primary = a.whole || b.whole, a.primary || b.primary
+	if b.enough.Compare(a.enough) > 0 {
+		a.enough = b.enough
+	}
 	if a.since.IsZero() || (!b.since.IsZero() && a.since.Epoch == b.since.Epoch && b.since.Seq < a.since.Seq) {
 		a.since = b.since
 	}

@@ -44,6 +44,7 @@ func (f *Feed) beginLocked(fl *fill) bool {
 	fl.number = f.begun
 	f.filling = fl
 	v, life := f.view, f.w.life.Load()
+	fl.want.enough = f.enoughLocked(fl.want, life)
 	if !f.w.spawn(func() { f.fill(fl, v, life) }) {
 		f.filling = nil
 		fl.err = ErrClosed
@@ -51,6 +52,18 @@ func (f *Feed) beginLocked(fl *fill) bool {
 		return false
 	}
 	return true
+}
+
+// enoughLocked is the head that an answer has to cover for a read replica to give it: what was told, if nothing newer can have
+// been missed. Zero: the primary has to.
+func (f *Feed) enoughLocked(n want, life uint64) feed.Cursor {
+	if n.primary || !f.live || !f.head.Known || f.toldIn != life || f.doubtfulLocked() || !f.w.trusted() {
+		return feed.Cursor{}
+	}
+	if f.head.Cursor.Compare(n.enough) > 0 {
+		return f.head.Cursor
+	}
+	return n.enough
 }
 
 func (f *Feed) fill(fl *fill, v *View, life uint64) {
@@ -124,13 +137,13 @@ func (w *Windows) load(name feed.Name, v *View, n want) (l loading, err error) {
 		}
 		// What was held is of no use any more, or a reader is lost. From the head on, all is known.
 		n.whole = n.whole || reset.Head.Seq == 0 || (v != nil && v.whole)
-		n.since = reset.Head
+		n.since, n.enough = reset.Head, feed.Cursor{}
 		v = nil
 	}
 }
 
 func (w *Windows) loadOnce(ctx context.Context, name feed.Name, v *View, n want) (loading, error) {
-	q := store.Query{Limit: w.most.rows, MaxBytes: w.most.bytes}
+	q := store.Query{Limit: w.most.rows, MaxBytes: w.most.bytes, Enough: n.enough}
 	whole := false
 	switch {
 	case v == nil && (n.whole || n.since.IsZero()), v != nil && n.whole && !v.whole:

@@ -83,7 +83,7 @@ func meets(floor Floor, d feed.Delta, err error) (met, told bool) {
 // read is Read without waiting for the floor: fills that began after arrived are news enough.
 func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, asked uint64) (Reading, error) {
 	r := Reading{}
-	n := wantOf(q)
+	n := wantOf(q, floor)
 	joined := false
 	f.mu.Lock()
 	for {
@@ -138,7 +138,12 @@ func ahead(q store.Query, v *View) bool {
 // an answer is shared with those alone that came before it was asked for, or that know of nothing newer.
 func (f *Feed) ask(ctx context.Context, q store.Query, floor Floor, v *View, asked uint64) (Reading, error) {
 	w := f.w
-	key := fmt.Sprintf("%s %d %s %t %d %d", f.name, q.Since.Epoch, q.Since, q.BareSeq, q.Limit, q.MaxBytes)
+	if v != nil && w.trusted() && !floor.Bare && !ahead(q, v) { // what the view covers was told
+		if q.Enough = v.Head; floor.Cursor.Compare(v.Head) > 0 {
+			q.Enough = floor.Cursor
+		}
+	}
+	key := fmt.Sprintf("%s %d %s %t %d %d %s", f.name, q.Since.Epoch, q.Since, q.BareSeq, q.Limit, q.MaxBytes, q.Enough)
 	if q.BareSeq {
 		key += fmt.Sprintf(" %d", q.Since.Seq)
 	}

@@ -162,7 +162,7 @@ func (f *Feed) await(ctx context.Context, floor Floor, until time.Time, arrived 
 	}
 	// Maybe only the signal was lost.
 	f.mu.Lock()
-	last := f.fillLocked(want{})
+	last := f.fillLocked(want{primary: true})
 	f.mu.Unlock()
 	if last == nil {
 		return ErrClosed
