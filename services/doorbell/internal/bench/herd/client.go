@@ -27,7 +27,8 @@ type client struct {
 	cursor  string // as the server wrote it
 	at      wire.Cursor
 	want    wire.Cursor
-	pulling bool
+	pulling bool        // from the wish to pull until it is done, delays included
+	waiting bool        // an answer is to come
 	asked   string      // the path of the pull under way
 	floor   wire.Cursor // its at_least
 	whole   bool        // Doorbell-Pull: snapshot
@@ -89,7 +90,9 @@ func (c *client) ask() {
 		c.h.trouble(err)
 		c.h.hangUp(&c.pipe)
 		c.h.timers.After(200*time.Millisecond, c.ask)
+		return
 	}
+	c.waiting = true
 }
 
 // walking tells whether the client is in the middle of a snapshot of several pages.
@@ -98,6 +101,7 @@ func (c *client) walking() bool { return c.state.answer != nil && c.state.answer
 // answered takes the answer to the pull.
 func (c *client) answered(head wire.Head, body []byte, now int64) error {
 	c.h.bytes += len(body)
+	c.waiting = false
 	switch head.Status {
 	case 200:
 	case 503, 429, 502, 504:
@@ -206,7 +210,8 @@ func (c *client) ended(l *line, err error) error {
 		c.h.trouble(err)
 	}
 	c.h.hangUp(l)
-	if c.pulling && c.asked != "" {
+	if c.waiting {
+		c.waiting = false
 		c.ask()
 	}
 	return nil
