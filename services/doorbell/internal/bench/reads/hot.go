@@ -22,8 +22,8 @@ const (
 	feed   = "bench:reads"
 	conns  = 64
 	rounds = 3
-	// api and bare are the report's columns.
-	api, bare = "doorbell api", "bare Gin"
+	// api, bare and same are the report's columns: same is a bare Gin that sends the API's header fields, too.
+	api, bare, same = "doorbell api", "bare Gin", "with its headers"
 	// role is the database's user that the API comes as.
 	role = "bench_api"
 )
@@ -34,6 +34,7 @@ type question struct {
 	status             int
 	body               []byte
 	kind               string // Content-Type
+	header             map[string]string
 }
 
 // hot measures answers that are at hand.
@@ -52,6 +53,7 @@ func (b *bench) hot(ctx context.Context, s *report.Section, t testkit.TB) error 
 	answers := map[string]baseline.Answer{}
 	for i, q := range questions {
 		answers[barePath(i)] = baseline.Answer{Status: q.status, Type: q.kind, Body: q.body}
+		answers[samePath(i)] = baseline.Answer{Status: q.status, Type: q.kind, Body: q.body, Fields: q.header}
 	}
 	gin, err := stage.NewBaseline(t, baseline.Config{Answers: answers})
 	if err != nil {
@@ -64,7 +66,10 @@ func (b *bench) hot(ctx context.Context, s *report.Section, t testkit.TB) error 
 		}
 		plain := doorbell
 		plain.Target, plain.Path = gin.Addr, barePath(i)
-		if err := compare(ctx, s, q.name, side{api, doorbell, d.APIs[0].PID}, side{bare, plain, gin.PID}); err != nil {
+		headed := plain
+		headed.Path = samePath(i)
+		err := compare(ctx, s, q.name, side{api, doorbell, d.APIs[0].PID}, side{bare, plain, gin.PID}, side{same, headed, gin.PID})
+		if err != nil {
 			return d.Explain(err)
 		}
 	}
@@ -72,6 +77,21 @@ func (b *bench) hot(ctx context.Context, s *report.Section, t testkit.TB) error 
 }
 
 func barePath(i int) string { return "/answers/" + strconv.Itoa(i) }
+
+func samePath(i int) string { return barePath(i) + "/same" }
+
+// fieldsOf are what an answer's header says beside what net/http adds.
+func fieldsOf(h http.Header) map[string]string {
+	fields := map[string]string{}
+	for name := range h {
+		switch name {
+		case "Date", "Content-Length", "Content-Type":
+		default:
+			fields[name] = h.Get(name)
+		}
+	}
+	return fields
+}
 
 // ask makes the feed and asks each question once.
 func ask(ctx context.Context, d *stage.Doorbell) ([]question, error) {
@@ -99,25 +119,25 @@ func ask(ctx context.Context, d *stage.Doorbell) ([]question, error) {
 	}
 	kind := header.Get("Content-Type")
 	unchanged := "If-None-Match: " + header.Get("ETag") + "\r\n"
-	_, changed, err := w.Get(ctx, delta)
+	deltaHeader, changed, err := w.Get(ctx, delta)
 	if err != nil {
 		return nil, err
 	}
 	return []question{
-		{"snapshot", snapshot, "", http.StatusOK, body, kind},
-		{"delta", delta, "", http.StatusOK, changed, kind},
-		{"304", snapshot, unchanged, http.StatusNotModified, nil, ""},
+		{"snapshot", snapshot, "", http.StatusOK, body, kind, fieldsOf(header)},
+		{"delta", delta, "", http.StatusOK, changed, kind, fieldsOf(deltaHeader)},
+		{"304", snapshot, unchanged, http.StatusNotModified, nil, "", fieldsOf(header)},
 	}, nil
 }
 
-// side is one of two servers.
+// side is one of the servers.
 type side struct {
 	column string
 	load   httpload.Load
 	pid    int
 }
 
-// compare asks both in turn, several times.
+// compare asks them in turn, several times. The first is held against the others.
 func compare(ctx context.Context, s *report.Section, name string, sides ...side) error {
 	rates := map[string][]int64{}
 	for round := range 1 + rounds {
@@ -152,8 +172,11 @@ func compare(ctx context.Context, s *report.Section, name string, sides ...side)
 	for _, at := range sides {
 		s.Set(at.column, name+": requests a second", "", float64(report.Percentile(rates[at.column], 50)))
 	}
-	got := float64(report.Percentile(rates[sides[0].column], 50)) / float64(report.Percentile(rates[sides[1].column], 50))
-	s.AtLeast(name+": requests a second, of the bare Gin's", got, 0.8)
+	ratio := func(of side) float64 {
+		return float64(report.Percentile(rates[sides[0].column], 50)) / float64(report.Percentile(rates[of.column], 50))
+	}
+	s.AtLeast(name+": requests a second, of the bare Gin's", ratio(sides[1]), 0.8)
+	s.AtLeast(name+": requests a second, of a Gin's that sends the same header fields", ratio(sides[2]), 0.8)
 	return nil
 }
 
