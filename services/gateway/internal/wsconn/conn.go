@@ -238,7 +238,14 @@ func (c *Conn) guarded(f func()) {
 
 // log says whose connection it is. It isn't kept: most have nothing to say.
 func (c *Conn) log() *slog.Logger {
-	return c.opt.Logger.With("session", c.dialogue.String(), "remote", c.out.Conn().RemoteAddr().String())
+	c.mu.Lock()
+	d := c.dialogue
+	c.mu.Unlock()
+	log := c.opt.Logger.With("remote", c.out.Conn().RemoteAddr().String())
+	if d != nil {
+		log = log.With("session", d.String())
+	}
+	return log
 }
 
 // failed puts an error of the socket into a reason.

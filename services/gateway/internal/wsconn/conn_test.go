@@ -23,6 +23,20 @@ func TestSilentPeerIsDropped(t *testing.T) {
 	})
 }
 
+// TestWokenBeforeItStarts: the bus may flip, or the node drain, while a connection is being set up.
+func TestWokenBeforeItStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := prepare(t, func(c *Conn) {
+			c.out.Wake()
+			time.Sleep(time.Second)
+			c.Start(&script{next: once("hello")})
+		})
+		p.expect(text, "hello")
+		_ = p.Conn.Close()
+		<-p.done
+	})
+}
+
 func TestPongsKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := connect(t, &script{})

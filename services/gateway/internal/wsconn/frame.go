@@ -60,7 +60,7 @@ const (
 func (c *Conn) Frame(b []byte) []byte {
 	c.mu.Lock()
 	c.pingWrittenLocked()
-	reason, pong := c.reason, c.pong
+	d, reason, pong := c.dialogue, c.reason, c.pong
 	c.pong = nil
 	ping := reason == nil && pong == nil && c.pingLocked()
 	c.mu.Unlock()
@@ -71,8 +71,10 @@ func (c *Conn) Frame(b []byte) []byte {
 		return control(b, websocket.PongMessage, []byte(*pong))
 	case ping:
 		return control(b, websocket.PingMessage, nil)
+	case d == nil: // woken before Start, which wakes again
+		return nil
 	}
-	return c.message(b, c.dialogue.Next)
+	return c.message(b, d.Next)
 }
 
 // message appends a frame with a message of the dialogue's; nil: it has none.
