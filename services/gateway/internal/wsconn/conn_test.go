@@ -204,6 +204,11 @@ func TestBackPressure(t *testing.T) {
 		}()
 		time.Sleep(35 * time.Minute)
 		synctest.Wait()
+		p.conn.mu.Lock()
+		if due := p.conn.due; due.pong == 0 || due.timer != due.ping {
+			t.Errorf("the next time is %d, with the ping at %d and a pong owed since %d", due.timer, due.ping, due.pong)
+		}
+		p.conn.mu.Unlock()
 		if received != 1 || sent > 2 {
 			t.Errorf("%d sent, %d received", sent, received)
 		}
