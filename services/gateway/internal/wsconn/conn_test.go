@@ -288,6 +288,24 @@ func TestCloseHandshake(t *testing.T) {
 	})
 }
 
+// TestNothingComesAfterTheCloseFrame: it is not written before the dialogue is closed, whose hub writes on its own.
+func TestNothingComesAfterTheCloseFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p *peer
+		p = connect(t, &script{close: func() {
+			p.conn.out.Wake()
+			time.Sleep(time.Second)
+			p.conn.out.Claim()
+			p.conn.out.Send(control(nil, text, []byte("a signal")))
+		}})
+		go p.conn.Close(wire.Close{Code: 1012, Reason: "restart"})
+		p.expect(text, "a signal")
+		p.expect(closE, closing(1012, "restart"))
+		_ = p.send(closE, closing(1012, ""))
+		p.ended(1012, 0, 0)
+	})
+}
+
 func TestFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string

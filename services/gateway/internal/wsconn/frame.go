@@ -60,11 +60,13 @@ const (
 func (c *Conn) Frame(b []byte) []byte {
 	c.mu.Lock()
 	c.pingWrittenLocked()
-	d, reason, pong := c.dialogue, c.reason, c.pong
+	d, reason, quiet, pong := c.dialogue, c.reason, c.quiet, c.pong
 	c.pong = nil
 	ping := reason == nil && pong == nil && c.pingLocked()
 	c.mu.Unlock()
 	switch {
+	case reason != nil && !quiet: // a signal could still come after the farewell
+		return nil
 	case reason != nil:
 		return c.farewell(b, reason)
 	case pong != nil:
