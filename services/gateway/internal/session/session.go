@@ -141,14 +141,9 @@ func (s *Session) Open(ctx context.Context) error {
 // Close frees whatever the session holds, and Receive where it waits. Closing twice is fine.
 func (s *Session) Close() {
 	s.client.Close()
-	if s.opt.Registry == nil {
-		return
+	if s.opt.Registry != nil {
+		s.opt.Registry.leave(s)
 	}
-	subject := ""
-	if p := s.Principal(); p != nil {
-		subject = p.Subject
-	}
-	s.opt.Registry.leave(s, subject)
 }
 
 // Receive carries out one message. It waits while the client has not taken in enough of its answers, so that a client
