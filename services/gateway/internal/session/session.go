@@ -63,8 +63,8 @@ type Kind struct {
 
 // Carrier is what the session is told by, beside the write side.
 type Carrier interface {
-	// AlarmAt has [Session.Alarm] called at t or soon after, in the place of the time that was given before. The zero time:
-	// not at all. It does not block.
+	// AlarmAt has [Session.Alarm] called at t or soon after, or earlier if t is far away, in the place of the time that was given
+	// before. The zero time: not at all. It does not block.
 	AlarmAt(t time.Time)
 }
 
