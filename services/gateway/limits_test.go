@@ -167,6 +167,28 @@ func TestTooManyCommands(t *testing.T) {
 	}
 }
 
+// TestTooManyBadCommands: what is refused counts as well.
+func TestTooManyBadCommands(t *testing.T) {
+	t.Parallel()
+	h, metrics := counted(t, func(o *gateway.Options) { o.Limits.Commands = 2 })
+	c := h.dial("")
+	go func() {
+		for n := range 200 {
+			command := `{"ping"`
+			if n%5 == 0 { // so that there are not too many malformed ones in a row
+				command = subscribeTo(0, 1001)
+			}
+			if c.WriteMessage(websocket.TextMessage, []byte(command)) != nil {
+				return
+			}
+		}
+	}()
+	c.expectTooMany(time.Second, 2*time.Second)
+	if n := value(t, metrics, "limited_total", "commands"); n != 1 {
+		t.Errorf("%v counted", n)
+	}
+}
+
 func TestTooManyFeedsIsCounted(t *testing.T) {
 	t.Parallel()
 	h, metrics := counted(t, func(o *gateway.Options) { o.Limits.Feeds = 5 })

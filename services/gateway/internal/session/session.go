@@ -152,14 +152,14 @@ func (s *Session) Receive(ctx context.Context, message []byte, binary bool) erro
 	if !s.client.WaitRoom() {
 		return hub.ErrClosed
 	}
+	if early := s.opt.Commands.Take(&s.commands); early > 0 { // whatever it is: reading and refusing it costs as much
+		return s.tooMany(TooManyCommands, early)
+	}
 	cmd, err := s.kind.Encoding.Parse(message, binary)
 	if wrong := (*wire.Error)(nil); errors.As(err, &wrong) {
 		return s.bad(cmd.ID, wrong)
 	}
 	s.malformed = 0
-	if early := s.opt.Commands.Take(&s.commands); early > 0 {
-		return s.tooMany(TooManyCommands, early)
-	}
 	switch cmd.Verb {
 	case wire.Subscribe:
 		s.subscribe(ctx, cmd)
