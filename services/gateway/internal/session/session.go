@@ -194,7 +194,7 @@ func (s *Session) refuse(id []byte, e *wire.Error) { s.client.Answer(refused{id,
 // subscribe waits for the authorization callback where that is needed.
 func (s *Session) subscribe(ctx context.Context, cmd wire.Command) {
 	verdicts := s.mayRead(ctx, cmd.Feeds)
-	allowed, denied := cmd.Feeds[:0], []wire.Denial(nil)
+	allowed, denied, forbidden := cmd.Feeds[:0], []wire.Denial(nil), []feed.Name(nil)
 	for i, name := range cmd.Feeds {
 		switch verdicts[i] {
 		case auth.Allowed:
@@ -203,13 +203,18 @@ func (s *Session) subscribe(ctx context.Context, cmd wire.Command) {
 			denied = append(denied, wire.Denial{Feed: name, Reason: wire.Unavailable})
 		default:
 			denied = append(denied, wire.Denial{Feed: name, Reason: wire.Forbidden})
+			forbidden = append(forbidden, name)
 		}
 	}
+	lost := s.client.Unsubscribe(forbidden) // before the answer, which says so
 	err := s.client.Subscribe(allowed, subscribed{cmd.ID, denied}, len(denied))
 	if errors.Is(err, hub.ErrTooManyFeeds) {
 		s.limited(TooManyFeeds)
 		s.refuse(cmd.ID, wire.Errorf(wire.TooManyFeeds,
 			"the connection would follow more than %d feeds; allowed: up to %d a connection", s.opt.Hub.MaxFeeds(), s.opt.Hub.MaxFeeds()))
+		if len(lost) > 0 {
+			s.deny(nil, lost)
+		}
 	}
 }
 
