@@ -84,7 +84,17 @@ func tokens(t *testing.T, dial func(*harness, string) *client) {
 		c.next()
 		h.open(http.Header{"Authorization": {"Bearer " + stuck}}).expectClose(1011)
 	})
-	for _, secret := range []string{alice, aliceLess, bob, stuck, "wrong-0123456789"} {
+	t.Run("a token that can't be weighed right now is to come back", func(t *testing.T) {
+		h.open(http.Header{"Authorization": {"Bearer " + away}}).expectClose(1012)
+		for _, w := range h.webs() {
+			s := h.ask(w, "?feed=prices:a", http.Header{"Authorization": {"Bearer " + away}})
+			s.expectProblem(http.StatusServiceUnavailable, "draining", "weighed")
+			if s.response.Header.Get("Retry-After") == "" {
+				t.Errorf("%s: there is no Retry-After", w.name)
+			}
+		}
+	})
+	for _, secret := range []string{alice, aliceLess, bob, stuck, away, "wrong-0123456789"} {
 		if strings.Contains(h.logs.String(), secret) {
 			t.Error("a token is in the log")
 		}

@@ -127,7 +127,10 @@ func (s *Session) Open(ctx context.Context) error {
 	s.token = nil
 	if token != nil {
 		principal, err := s.authenticate(ctx, *token)
-		if err != nil {
+		switch {
+		case errors.Is(err, auth.ErrUnavailable): // whoever knows may be back soon, or be found by another node
+			return &wire.Close{Code: wire.CloseRestart, Reason: "the token can't be weighed right now"}
+		case err != nil:
 			return err
 		}
 		if err := s.adopt(principal); err != nil {
