@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/doorbell-sync/doorbell/pkg/bus/membus"
 	"github.com/doorbell-sync/doorbell/services/gateway"
 )
 
@@ -202,6 +203,19 @@ func TestTooManyFeedsIsCounted(t *testing.T) {
 	}
 	if n := value(t, metrics, "subscriptions", ""); n != 5 {
 		t.Errorf("%v subscriptions", n)
+	}
+}
+
+// lagging is a bus that knows its lag.
+type lagging struct{ *membus.Bus }
+
+func (lagging) Lag() time.Duration { return 250 * time.Millisecond }
+
+func TestTheBusLagIsSeen(t *testing.T) {
+	t.Parallel()
+	_, metrics := counted(t, func(o *gateway.Options) { o.Bus = lagging{o.Bus.(*membus.Bus)} })
+	if lag := value(t, metrics, "bus_lag_seconds", ""); lag != 0.25 {
+		t.Errorf("%v seconds", lag)
 	}
 }
 
