@@ -23,9 +23,10 @@ const (
 	answers  = "admin-answers"
 )
 
-// sessionsAtOnce is how many sessions one message tells of, so that it fits; sessionsAtMost is how many a node tells of.
+// bytesAtOnce is how large the sessions of one message are, so that it fits with the rest of it; sessionsAtMost is how many a node
+// tells of.
 const (
-	sessionsAtOnce = 50
+	bytesAtOnce    = bus.MaxBroadcast - 2048
 	sessionsAtMost = 1000
 )
 
@@ -105,7 +106,7 @@ func (s *server) Hear(message []byte) {
 		count := len(all)
 		all = all[:min(count, sessionsAtMost)]
 		for {
-			n := min(len(all), sessionsAtOnce)
+			n := fitting(all)
 			s.answer(answer{ID: r.ID, Count: count, Sessions: all[:n]})
 			if all, count = all[n:], 0; len(all) == 0 {
 				return
@@ -120,6 +121,17 @@ func (s *server) Hear(message []byte) {
 		s.log.Info("connections go elsewhere", "fraction", r.Fraction, "connections", n)
 		s.answer(answer{ID: r.ID, Count: n})
 	}
+}
+
+// fitting is how many of the first fit into one message: at least one, if there are any.
+func fitting(all []Session) (n int) {
+	for size := 0; n < len(all); n++ {
+		text, err := json.Marshal(all[n])
+		if size += len(text) + 1; err != nil || (n > 0 && size > bytesAtOnce) {
+			break
+		}
+	}
+	return max(n, min(1, len(all)))
 }
 
 func (s *server) answer(a answer) {

@@ -37,7 +37,7 @@ func (f *fake) Sessions(subject string) []Session {
 	all := make([]Session, f.count)
 	expires := time.Now().Add(time.Hour)
 	for i := range all {
-		all[i] = Session{ID: fmt.Sprintf("s-%016x", i), TokenID: strings.Repeat("j", revoked.MaxID), Expires: &expires}
+		all[i] = Session{ID: fmt.Sprintf("s-%016x", i), TokenID: strings.Repeat("<", revoked.MaxID), Expires: &expires}
 	}
 	return all
 }

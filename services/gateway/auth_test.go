@@ -91,6 +91,24 @@ func tokens(t *testing.T, dial func(*harness, string) *client) {
 	}
 }
 
+// TestWhoCanNotBeWeighedRightNow is to come back.
+func TestWhoCanNotBeWeighedRightNow(t *testing.T) {
+	t.Parallel()
+	h := start(t)
+	webs := h.webs()
+	h.open(http.Header{"Authorization": {"Bearer " + away}}).expectClose(1012)
+	for _, w := range webs {
+		s := h.ask(w, "?feed=prices:a", http.Header{"Authorization": {"Bearer " + away}})
+		s.expectProblem(http.StatusServiceUnavailable, "draining", "weighed")
+		if s.response.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: there is no Retry-After", w.name)
+		}
+	}
+	if strings.Contains(h.logs.String(), away) {
+		t.Error("a token is in the log")
+	}
+}
+
 func TestManyDeniedAreToldInSmallFrames(t *testing.T) {
 	t.Parallel()
 	all := make([]string, 1500)

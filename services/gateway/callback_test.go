@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +49,7 @@ func TestTheApplicationIsAskedWherePatternsDoNotSay(t *testing.T) {
 		public.Public, circle.Authorize = true, true
 		o.Policies = policy.NewSet(policy.Default(), map[string]policy.Namespace{"orders": public, "circle": circle})
 		o.Auth = f
+		o.Limits.Feeds = 8
 	})
 	c := h.dial(alice)
 	c.send(`{"id":1,"subscribe":{"circle:friends:1":"","circle:else":"","room:1":"","inbox:8":"","orders:1":""}}`)
@@ -65,6 +67,29 @@ func TestTheApplicationIsAskedWherePatternsDoNotSay(t *testing.T) {
 	f.set(auth.Forbidden)
 	c.send(`{"id":4,"auth":"` + alice + `"}`)
 	c.expect(`{"id":4,"denied":{"circle:friends:1":"forbidden"}}`)
+
+	f.set(auth.Allowed)
+	c.send(`{"id":5,"subscribe":{"circle:friends:1":"","circle:friends:2":""}}`)
+	c.expect(`{"id":5,"subscribed":{"circle:friends:1":` + at(1) + `,"circle:friends:2":null}}`)
+	f.set(auth.Unknown) // takes nothing away
+	c.send(`{"id":6,"subscribe":{"circle:friends:1":""}}`)
+	c.expect(`{"id":6,"subscribed":{},"denied":{"circle:friends:1":"unavailable"}}`)
+	h.publish("circle:friends:1", 2)
+	c.expect(`{"changed":{"circle:friends:1":` + at(2) + `}}`)
+	f.set(auth.Forbidden) // does
+	c.send(`{"id":7,"subscribe":{"circle:friends:1":"","orders:3":""}}`)
+	c.expect(`{"id":7,"subscribed":{"orders:3":null},"denied":{"circle:friends:1":"forbidden"}}`)
+	h.publish("circle:friends:1", 3)
+	c.expectNothing(h)
+
+	f.set(auth.Forbidden) // even where the command as a whole is refused
+	var many strings.Builder
+	for n := range 7 {
+		fmt.Fprintf(&many, `,"room:%d":""`, n)
+	}
+	c.send(`{"id":8,"subscribe":{"circle:friends:2":""` + many.String() + `}}`)
+	c.expectError("8", "too_many_feeds")
+	c.expect(`{"denied":{"circle:friends:2":"forbidden"}}`)
 
 	nobody := h.dial("")
 	asked := len(f.asked)

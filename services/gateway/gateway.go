@@ -90,7 +90,7 @@ func New(opt Options) (*Gateway, error) {
 		log: opt.Logger, origins: allowed, proxies: proxies,
 		timings: t, limits: opt.Limits, door: door{limit: pace.New(opt.Limits.Handshakes, opt.Limits.Handshakes)},
 	}
-	g.metrics = newMetrics(opt.Metrics, g)
+	g.metrics = newMetrics(opt.Metrics, g, opt.Bus)
 	g.wheel, g.shards = wheel.New(tick), shard.New(0)
 	g.hub, err = hub.New(hub.Options{
 		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds, Flushed: g.metrics.flushed,

@@ -36,9 +36,10 @@ const (
 	bob       = "bob-secret-0123456789"
 	panics    = "a-token-that-panics"
 	stuck     = "a-token-nobody-can-tell"
+	away      = "a-token-nobody-can-tell-right-now"
 )
 
-// keys is static keys, and two tokens that make trouble.
+// keys is static keys, and tokens that make trouble.
 type keys struct{ *auth.Keys }
 
 func (k keys) Authenticate(ctx context.Context, token string) (*auth.Principal, error) {
@@ -46,7 +47,9 @@ func (k keys) Authenticate(ctx context.Context, token string) (*auth.Principal, 
 	case panics:
 		panic("the authenticator panics")
 	case stuck:
-		return nil, errors.New("the key server is away")
+		return nil, errors.New("the key server is broken")
+	case away:
+		return nil, fmt.Errorf("the key server is away: %w", auth.ErrUnavailable)
 	}
 	return k.Keys.Authenticate(ctx, token)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/doorbell-sync/doorbell/pkg/bus/membus"
 	"github.com/doorbell-sync/doorbell/services/gateway"
 )
 
@@ -167,6 +168,28 @@ func TestTooManyCommands(t *testing.T) {
 	}
 }
 
+// TestTooManyBadCommands: what is refused counts as well.
+func TestTooManyBadCommands(t *testing.T) {
+	t.Parallel()
+	h, metrics := counted(t, func(o *gateway.Options) { o.Limits.Commands = 2 })
+	c := h.dial("")
+	go func() {
+		for n := range 200 {
+			command := `{"ping"`
+			if n%5 == 0 { // so that there are not too many malformed ones in a row
+				command = subscribeTo(0, 1001)
+			}
+			if c.WriteMessage(websocket.TextMessage, []byte(command)) != nil {
+				return
+			}
+		}
+	}()
+	c.expectTooMany(time.Second, 2*time.Second)
+	if n := value(t, metrics, "limited_total", "commands"); n != 1 {
+		t.Errorf("%v counted", n)
+	}
+}
+
 func TestTooManyFeedsIsCounted(t *testing.T) {
 	t.Parallel()
 	h, metrics := counted(t, func(o *gateway.Options) { o.Limits.Feeds = 5 })
@@ -180,6 +203,19 @@ func TestTooManyFeedsIsCounted(t *testing.T) {
 	}
 	if n := value(t, metrics, "subscriptions", ""); n != 5 {
 		t.Errorf("%v subscriptions", n)
+	}
+}
+
+// lagging is a bus that knows its lag.
+type lagging struct{ *membus.Bus }
+
+func (lagging) Lag() time.Duration { return 250 * time.Millisecond }
+
+func TestTheBusLagIsSeen(t *testing.T) {
+	t.Parallel()
+	_, metrics := counted(t, func(o *gateway.Options) { o.Bus = lagging{o.Bus.(*membus.Bus)} })
+	if lag := value(t, metrics, "bus_lag_seconds", ""); lag != 0.25 {
+		t.Errorf("%v seconds", lag)
 	}
 }
 

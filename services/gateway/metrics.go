@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
@@ -34,8 +35,8 @@ type metrics struct {
 	flush      prometheus.Histogram
 }
 
-// newMetrics registers; nil: nobody looks.
-func newMetrics(to prometheus.Registerer, g *Gateway) *metrics {
+// newMetrics makes them; to is nil if nobody looks.
+func newMetrics(to prometheus.Registerer, g *Gateway, b bus.Bus) *metrics {
 	if to == nil {
 		to = prometheus.NewRegistry()
 	}
@@ -83,6 +84,10 @@ func newMetrics(to prometheus.Registerer, g *Gateway) *metrics {
 		}
 		return 0
 	})
+	if b, ok := b.(bus.Lagger); ok {
+		gauge("bus_lag_seconds", "From the last test message's being published to the bus to its being received; it grows while none comes.", nil,
+			func() float64 { return b.Lag().Seconds() })
+	}
 	counter("degraded_seconds_total", "How long the bus has been lost, altogether.",
 		func() float64 { return g.hub.Stats().Degraded.Seconds() })
 	counter("signals_total", "Signals that the bus has delivered.", func() float64 { return float64(g.hub.Stats().Signals) })

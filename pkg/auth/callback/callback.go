@@ -116,6 +116,10 @@ func New(opt Options) (*Callback, error) {
 	c.breaker = gobreaker.NewCircuitBreaker[[]feed.Name](gobreaker.Settings{
 		Name: "authorization callback", Timeout: restAfter,
 		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= tripAfter },
+		IsExcluded: func(err error) bool {
+			refused := status(0)
+			return errors.As(err, &refused) && refused.ofTheQuestion()
+		},
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			opt.Logger.Warn("the authorization callback's circuit has changed", "from", from.String(), "to", to.String())
 		},
@@ -152,7 +156,7 @@ func (c *Callback) Close() {
 	c.client.CloseIdleConnections()
 }
 
-// Authorize waits for at most about the timeout, or until ctx ends.
+// Authorize waits for at most about the timeout for its turn, and for the timeout for the answer, or until ctx ends.
 func (c *Callback) Authorize(ctx context.Context, p *auth.Principal, a auth.Action, feeds []feed.Name) []auth.Verdict {
 	verdicts := make([]auth.Verdict, len(feeds))
 	waits := make(map[*question][]int) // indexes of feeds
@@ -214,7 +218,7 @@ func (c *Callback) askLocked(subject string, a auth.Action, feeds []feed.Name) *
 		c.asked[key{subject, name, a}] = q
 	}
 	c.running.Go(func() {
-		allowed, err := c.breaker.Execute(func() ([]feed.Name, error) { return c.post(subject, a, feeds) })
+		allowed, err := c.ask(subject, a, feeds)
 		outcome := "answered"
 		if err != nil {
 			q.failed, outcome = true, "failed"
@@ -246,16 +250,34 @@ func (c *Callback) askLocked(subject string, a auth.Action, feeds []feed.Name) *
 	return q
 }
 
-// post asks, and gives the feeds that are allowed.
-func (c *Callback) post(subject string, a auth.Action, feeds []feed.Name) ([]feed.Name, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.opt.Timeout)
+// ask asks once it is its turn. That others take theirs is no failure of the application: whoever asks a lot would open the circuit
+// for all.
+func (c *Callback) ask(subject string, a auth.Action, feeds []feed.Name) ([]feed.Name, error) {
+	turn, cancel := context.WithTimeout(c.ctx, c.opt.Timeout)
 	defer cancel()
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for other questions: %w", ctx.Err())
+	case <-turn.Done():
+		return nil, fmt.Errorf("wait for other questions: %w", turn.Err())
 	}
+	return c.breaker.Execute(func() ([]feed.Name, error) { return c.post(subject, a, feeds) })
+}
+
+// status is one that isn't 200.
+type status int
+
+func (s status) Error() string { return fmt.Sprintf("status %d", int(s)) }
+
+// ofTheQuestion tells whether the status is about this question, and so about one subject, rather than about the application.
+func (s status) ofTheQuestion() bool {
+	return s >= 400 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusTooManyRequests
+}
+
+// post asks, and gives the feeds that are allowed.
+func (c *Callback) post(subject string, a auth.Action, feeds []feed.Name) ([]feed.Name, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.opt.Timeout)
+	defer cancel()
 	body, err := json.Marshal(struct {
 		Subject string      `json:"subject"`
 		Action  string      `json:"action"`
@@ -282,7 +304,7 @@ func (c *Callback) post(subject string, a auth.Action, feeds []feed.Name) ([]fee
 	case err != nil:
 		return nil, err
 	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("status %d", resp.StatusCode)
+		return nil, status(resp.StatusCode)
 	case len(text) > maxAnswer:
 		return nil, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	}

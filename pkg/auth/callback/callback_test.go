@@ -218,6 +218,35 @@ func TestAnApplicationThatFailsIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestOneSubjectDoesNotSilenceTheOthers: neither with what the application refuses, nor with more questions than there may be.
+func TestOneSubjectDoesNotSilenceTheOthers(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"refused": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such subject", http.StatusNotFound) },
+		"slow":    nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t)
+			c := a.callback(t, Options{Timeout: 300 * time.Millisecond})
+			a.set(nil, answer)
+			if answer == nil {
+				for range questionsAtOnce {
+					c.slots <- struct{}{}
+				}
+			}
+			for i := range 2 * tripAfter {
+				want(t, c.Authorize(t.Context(), ann, auth.Read, []feed.Name{feed.Name(fmt.Sprintf("yes:%d", i))}), auth.Unknown)
+			}
+			if answer == nil {
+				for range questionsAtOnce {
+					<-c.slots
+				}
+			}
+			a.set(nil, nil)
+			want(t, c.Authorize(t.Context(), &auth.Principal{Subject: "bob"}, auth.Read, []feed.Name{"yes:1"}), auth.Allowed)
+		})
+	}
+}
+
 func TestAnswersAreBounded(t *testing.T) {
 	a := newApp(t)
 	const most = 64 << 10

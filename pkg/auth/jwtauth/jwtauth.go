@@ -224,8 +224,8 @@ type claims struct {
 
 // Bounds of claims, in bytes.
 const (
-	MaxSubject = 256
-	MaxID      = 128
+	MaxSubject = auth.MaxSubject
+	MaxID      = auth.MaxTokenID
 )
 
 // latest is the end of the year 9999, in Unix seconds: beyond it, arithmetic with times isn't safe.
@@ -240,7 +240,7 @@ func (c *claims) principal(opt *Options) (p *auth.Principal, notBefore time.Time
 		}
 	}
 	switch {
-	case c.Expiry == nil || !plain(c.Subject, MaxSubject) || c.Subject == "" || !plain(c.ID, MaxID):
+	case c.Expiry == nil || !auth.Plain(c.Subject, MaxSubject) || c.Subject == "" || !auth.Plain(c.ID, MaxID):
 		return refuse(auth.BadClaims)
 	case opt.Issuer != "" && c.Issuer != opt.Issuer:
 		return refuse(auth.BadIssuer)
@@ -272,9 +272,4 @@ func (c *claims) isFor(audience []string) bool {
 		}
 	}
 	return false
-}
-
-// plain tells whether s is short, and can stand in a log and a URL's escape without surprise.
-func plain(s string, most int) bool {
-	return len(s) <= most && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) < 0
 }

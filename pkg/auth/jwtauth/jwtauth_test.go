@@ -208,6 +208,8 @@ func TestRefusals(t *testing.T) {
 		"empty subject":                 {hs(good(map[string]any{"sub": ""})), auth.BadClaims},
 		"subject is a number":           {hs(good(map[string]any{"sub": 7})), auth.BadClaims},
 		"subject with a line break":     {hs(good(map[string]any{"sub": "a\nb"})), auth.BadClaims},
+		"subject with a C1 control":     {hs(good(map[string]any{"sub": "a\u0085b"})), auth.BadClaims},
+		"id with a C1 control":          {hs(good(map[string]any{"jti": "a\u009fb"})), auth.BadClaims},
 		"subject too long":              {hs(good(map[string]any{"sub": strings.Repeat("s", MaxSubject+1)})), auth.BadClaims},
 		"id too long":                   {hs(good(map[string]any{"jti": strings.Repeat("s", MaxID+1)})), auth.BadClaims},
 		"pattern that is none":          {hs(good(map[string]any{"read": []string{"room*"}})), auth.BadClaims},

@@ -40,7 +40,7 @@ func Sign(k Key, g Grant) (token string, err error) {
 	if key.signs == nil {
 		return "", ErrNoSigner
 	}
-	if g.Subject == "" || !plain(g.Subject, MaxSubject) {
+	if g.Subject == "" || !auth.Plain(g.Subject, MaxSubject) {
 		return "", fmt.Errorf("the subject is %q; allowed: 1 to %d bytes of text", g.Subject, MaxSubject)
 	}
 	if g.TTL < time.Second {

@@ -6,14 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/doorbell-sync/doorbell/pkg/auth"
 )
 
 // Bounds of entries, in bytes; no token that is accepted has more.
 const (
-	MaxID      = 128
-	MaxSubject = 256
+	MaxID      = auth.MaxTokenID
+	MaxSubject = auth.MaxSubject
 )
 
 // Entry takes tokens back until a time, after which they must have expired by themselves.
@@ -47,16 +47,12 @@ func (e Entry) Check() error {
 	switch {
 	case (e.ID == "") == (e.Subject == ""):
 		return errors.New("a revocation is of one of a token's id and a subject")
-	case len(e.ID) > MaxID || !plain(e.ID):
+	case !auth.Plain(e.ID, MaxID):
 		return fmt.Errorf("the token's id is not 1 to %d bytes of text", MaxID)
-	case len(e.Subject) > MaxSubject || !plain(e.Subject):
+	case !auth.Plain(e.Subject, MaxSubject):
 		return fmt.Errorf("the subject is not 1 to %d bytes of text", MaxSubject)
 	}
 	return nil
-}
-
-func plain(s string) bool {
-	return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
 }
 
 // text is the entry as the bus keeps it: "id <id>", or "sub <seconds> <subject>".

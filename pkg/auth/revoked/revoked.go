@@ -179,7 +179,8 @@ func (l *List) add(entries []Entry) (added []Entry, full bool) {
 		}
 		if !had {
 			if len(l.entries) >= Most {
-				return added, true
+				full = true
+				continue // what there is room for counts
 			}
 			if key.Subject != "" {
 				l.subjects[key.Subject] = append(l.subjects[key.Subject], key)
@@ -192,7 +193,7 @@ func (l *List) add(entries []Entry) (added []Entry, full bool) {
 		close(l.changed)
 		l.changed = make(chan struct{})
 	}
-	return added, false
+	return added, full
 }
 
 // purgeLocked forgets what has ended.

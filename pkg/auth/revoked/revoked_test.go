@@ -107,11 +107,33 @@ func TestTheListIsBounded(t *testing.T) {
 	if err := l.Revoke(t.Context(), ByID("more", hour)); !errors.Is(err, ErrFull) {
 		t.Errorf("one more: %v; want ErrFull", err)
 	}
-	l.mu.Lock()
-	l.entries[Entry{ID: "7"}] = time.Now()
-	l.mu.Unlock()
+	end := func(id string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.entries[Entry{ID: id}] = time.Now()
+	}
+	end("7")
 	if err := l.Revoke(t.Context(), ByID("more", hour)); err != nil {
 		t.Errorf("when one had ended: %v", err)
+	}
+	end("8")
+	changed := l.Changed()
+	longer := ByID("9", hour.Add(time.Hour))
+	if err := l.Revoke(t.Context(), ByID("last", hour), ByID("too many", hour), longer); !errors.Is(err, ErrFull) {
+		t.Errorf("one of them too many: %v; want ErrFull", err)
+	}
+	select {
+	case <-changed: // sessions of those that were taken end
+	default:
+		t.Error("nobody is told of those that were taken")
+	}
+	for id, want := range map[string]bool{"last": true, "too many": false} {
+		if got := l.Revoked(principal("ann", id, time.Now())); got != want {
+			t.Errorf("%s is revoked: %t; want %t", id, got, want)
+		}
+	}
+	if got := l.entries[Entry{ID: "9"}]; !got.Equal(longer.Until) {
+		t.Errorf("what was there already ends at %s; want %s", got, longer.Until)
 	}
 }
 

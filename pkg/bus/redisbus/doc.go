@@ -14,7 +14,7 @@
 //	doorbell:signal:{feed}   channel  a head, as above
 //	doorbell:wanted          channel  a question for heads: "<id> <channel to answer on> <feed> …", 1 to 1,000 feeds
 //	doorbell:claim:{id}      string   a question that somebody answers; expires after 10 s
-//	doorbell:node:{id}       channel  of one pub/sub connection alone: "pulse", "done <id of a question>"
+//	doorbell:node:{id}       channel  of one pub/sub connection alone: "pulse <when>", "done <id of a question>"
 //	doorbell:mark            hash     see bus.Memory
 //	doorbell:probe           string   empty; set to see whether keys can be. Expires after a minute
 //	doorbell:said            channel  "<topic> <message>", what nodes broadcast; all of them hear it on their first line

@@ -27,6 +27,7 @@ type line struct {
 	heard  atomic.Int64 // when something last came, or this life began, as Bus.now tells it
 	synced atomic.Bool  // this life is subscribed to all that was followed when it began, and has read the heads
 	good   atomic.Int64 // when something last came while synced
+	lag    lag
 
 	// guarded by Bus.mu
 	life      *life // nil: there is none
@@ -314,6 +315,7 @@ func (l *line) message(channel, payload string) {
 	}
 	switch channel {
 	case l.own:
+		l.lag.came(payload, b.now())
 		b.replied(payload)
 	case b.keys.wanted:
 		b.questioned(payload)

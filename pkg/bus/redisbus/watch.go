@@ -14,7 +14,7 @@ func (b *Bus) probe() {
 		p := b.client.Pipeline()
 		p.Set(b.ctx, b.keys.probe, "", probeTTL)
 		for _, l := range b.lines {
-			p.Publish(b.ctx, l.own, pulse)
+			p.Publish(b.ctx, l.own, l.lag.pulse(b.now()))
 		}
 		pause := b.opts.ProbeEvery
 		if _, err := p.Exec(b.ctx); err == nil {

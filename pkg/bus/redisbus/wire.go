@@ -105,8 +105,8 @@ func (k *keys) parseQuestion(s string) (question, bool) {
 
 // What is said on a line's own channel.
 const (
-	pulse = "pulse"
-	done  = "done " // and the id of a question
+	pulse = "pulse " // and when it was sent
+	done  = "done "  // and the id of a question
 )
 
 // maxID is the longest an id may be, in bytes.

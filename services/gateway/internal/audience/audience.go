@@ -218,6 +218,9 @@ func (a *Audience) Hear(text []byte) {
 	if n.round != m.Round {
 		n.round, n.parts, n.next = m.Round, m.Parts, make(map[feed.Name]int)
 	}
+	if n.next == nil { // the round is whole; a part has come twice
+		return
+	}
 	for name, c := range m.Feeds {
 		if c > 0 && len(n.next) < feedsAtMost {
 			n.next[name] = c

@@ -100,6 +100,8 @@ func TestARoundThatCameInPartCountsForNothing(t *testing.T) {
 		defer one.Close()
 		for _, text := range []string{
 			`{"node":"two","round":1,"parts":1,"feeds":{"a":1000}}`,
+			`{"node":"two","round":1,"parts":1,"feeds":{"a":7000}}`, // twice
+			`{"node":"zero","round":0,"parts":1,"feeds":{"a":9000}}`,
 			`{"node":"two","round":2,"parts":2,"feeds":{"a":5000}}`, // the other half is lost
 			`{"node":"one","round":9,"parts":1,"feeds":{"a":9000}}`, // its own
 			`{"node":"three","round":1,"parts":1,"feeds":{"a":-9000}}`,

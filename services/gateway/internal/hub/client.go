@@ -189,15 +189,17 @@ func (c *Client) Subscribe(feeds []feed.Name, tag any, weight int) error {
 	return nil
 }
 
-// Unsubscribe stops following; what is not followed is ignored. Heads that are pending are not told any more.
-func (c *Client) Unsubscribe(feeds []feed.Name) {
+// Unsubscribe stops following, and gives those that were followed. Heads that are pending are not told any more.
+func (c *Client) Unsubscribe(feeds []feed.Name) (left []feed.Name) {
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
 	for _, name := range feeds {
 		if f := c.followLocked(name); f != nil {
 			c.dropLocked(f)
+			left = append(left, name)
 		}
 	}
+	return left
 }
 
 func (c *Client) dropLocked(f *follow) {

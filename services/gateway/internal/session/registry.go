@@ -22,6 +22,7 @@ func NewRegistry() *Registry {
 // place is a session's in its subject's list. Guarded by Registry.mu.
 type place struct {
 	prev, next *Session
+	subject    string // whose list it is in, whoever the session is by now
 	in, left   bool
 }
 
@@ -37,7 +38,7 @@ func (r *Registry) enter(s *Session, subject string, most int) bool {
 	if most > 0 && size >= most {
 		return false
 	}
-	s.place.in = true
+	s.place.in, s.place.subject = true, subject
 	r.resizeLocked(subject, size+1)
 	if s.place.next = r.first[subject]; s.place.next != nil {
 		s.place.next.place.prev = s
@@ -66,11 +67,12 @@ func (r *Registry) resizeLocked(subject string, size int) {
 }
 
 // leave takes it out, for good.
-func (r *Registry) leave(s *Session, subject string) {
+func (r *Registry) leave(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := &s.place
 	if p.in {
+		subject := p.subject
 		r.resizeLocked(subject, r.sizeLocked(subject)-1)
 		if p.next != nil {
 			p.next.place.prev = p.prev

@@ -32,8 +32,8 @@ func TestRegistryKnowsWhoIsThere(t *testing.T) {
 		s := all[i]
 		all = slices.Delete(all, i, i+1)
 		subject = s.Principal().Subject
-		r.leave(s, subject)
-		r.leave(s, subject)
+		r.leave(s)
+		r.leave(s)
 		r.enter(s, subject, 0) // too late
 		delete(there[subject], s)
 	}
@@ -44,8 +44,24 @@ func TestRegistryKnowsWhoIsThere(t *testing.T) {
 		}
 	}
 	for _, s := range all {
-		r.leave(s, s.Principal().Subject)
+		r.leave(s)
 	}
+	if r.Len() != 0 {
+		t.Errorf("%d subjects are kept", r.Len())
+	}
+}
+
+// TestWhoeverLeavesLeavesTheListItIsIn: a session may be closed while its first token is being weighed.
+func TestWhoeverLeavesLeavesTheListItIsIn(t *testing.T) {
+	r := NewRegistry()
+	stays, goes := new(Session), new(Session)
+	r.enter(stays, "ann", 0)
+	r.enter(goes, "ann", 0) // who it is isn't known to it yet
+	r.leave(goes)
+	if all := r.Of("ann"); len(all) != 1 || all[0] != stays || len(r.Of("")) != 0 {
+		t.Errorf("of ann there are %d, of nobody %d", len(all), len(r.Of("")))
+	}
+	r.leave(stays)
 	if r.Len() != 0 {
 		t.Errorf("%d subjects are kept", r.Len())
 	}
@@ -61,7 +77,7 @@ func TestRegistryFromManySides(t *testing.T) {
 				s.ends.principal = &auth.Principal{Subject: fmt.Sprint(i % 2)}
 				r.enter(s, fmt.Sprint(i%2), 0)
 				r.Of("0")
-				r.leave(s, fmt.Sprint(i%2))
+				r.leave(s)
 			}
 		})
 	}

@@ -63,8 +63,8 @@ type Kind struct {
 
 // Carrier is what the session is told by, beside the write side.
 type Carrier interface {
-	// AlarmAt has [Session.Alarm] called at t or soon after, in the place of the time that was given before. The zero time:
-	// not at all. It does not block.
+	// AlarmAt has [Session.Alarm] called at t or soon after, or earlier if t is far away, in the place of the time that was given
+	// before. The zero time: not at all. It does not block.
 	AlarmAt(t time.Time)
 }
 
@@ -127,7 +127,10 @@ func (s *Session) Open(ctx context.Context) error {
 	s.token = nil
 	if token != nil {
 		principal, err := s.authenticate(ctx, *token)
-		if err != nil {
+		switch {
+		case errors.Is(err, auth.ErrUnavailable): // whoever knows may be back soon, or be found by another node
+			return &wire.Close{Code: wire.CloseRestart, Reason: "the token can't be weighed right now"}
+		case err != nil:
 			return err
 		}
 		if err := s.adopt(principal); err != nil {
@@ -141,14 +144,9 @@ func (s *Session) Open(ctx context.Context) error {
 // Close frees whatever the session holds, and Receive where it waits. Closing twice is fine.
 func (s *Session) Close() {
 	s.client.Close()
-	if s.opt.Registry == nil {
-		return
+	if s.opt.Registry != nil {
+		s.opt.Registry.leave(s)
 	}
-	subject := ""
-	if p := s.Principal(); p != nil {
-		subject = p.Subject
-	}
-	s.opt.Registry.leave(s, subject)
 }
 
 // Receive carries out one message. It waits while the client has not taken in enough of its answers, so that a client
@@ -157,14 +155,14 @@ func (s *Session) Receive(ctx context.Context, message []byte, binary bool) erro
 	if !s.client.WaitRoom() {
 		return hub.ErrClosed
 	}
+	if early := s.opt.Commands.Take(&s.commands); early > 0 { // whatever it is: reading and refusing it costs as much
+		return s.tooMany(TooManyCommands, early)
+	}
 	cmd, err := s.kind.Encoding.Parse(message, binary)
 	if wrong := (*wire.Error)(nil); errors.As(err, &wrong) {
 		return s.bad(cmd.ID, wrong)
 	}
 	s.malformed = 0
-	if early := s.opt.Commands.Take(&s.commands); early > 0 {
-		return s.tooMany(TooManyCommands, early)
-	}
 	switch cmd.Verb {
 	case wire.Subscribe:
 		s.subscribe(ctx, cmd)
@@ -199,7 +197,7 @@ func (s *Session) refuse(id []byte, e *wire.Error) { s.client.Answer(refused{id,
 // subscribe waits for the authorization callback where that is needed.
 func (s *Session) subscribe(ctx context.Context, cmd wire.Command) {
 	verdicts := s.mayRead(ctx, cmd.Feeds)
-	allowed, denied := cmd.Feeds[:0], []wire.Denial(nil)
+	allowed, denied, forbidden := cmd.Feeds[:0], []wire.Denial(nil), []feed.Name(nil)
 	for i, name := range cmd.Feeds {
 		switch verdicts[i] {
 		case auth.Allowed:
@@ -208,13 +206,18 @@ func (s *Session) subscribe(ctx context.Context, cmd wire.Command) {
 			denied = append(denied, wire.Denial{Feed: name, Reason: wire.Unavailable})
 		default:
 			denied = append(denied, wire.Denial{Feed: name, Reason: wire.Forbidden})
+			forbidden = append(forbidden, name)
 		}
 	}
+	lost := s.client.Unsubscribe(forbidden) // before the answer, which says so
 	err := s.client.Subscribe(allowed, subscribed{cmd.ID, denied}, len(denied))
 	if errors.Is(err, hub.ErrTooManyFeeds) {
 		s.limited(TooManyFeeds)
 		s.refuse(cmd.ID, wire.Errorf(wire.TooManyFeeds,
 			"the connection would follow more than %d feeds; allowed: up to %d a connection", s.opt.Hub.MaxFeeds(), s.opt.Hub.MaxFeeds()))
+		if len(lost) > 0 {
+			s.deny(nil, lost)
+		}
 	}
 }
 

@@ -64,13 +64,17 @@ func (s *Session) auth(ctx context.Context, cmd wire.Command) error {
 	}
 	slices.Sort(lost)
 	s.client.Unsubscribe(lost)
-	// The last message carries the id: with it, all has been said.
+	if len(lost) > 0 || cmd.ID != nil {
+		s.deny(cmd.ID, lost)
+	}
+	return nil
+}
+
+// deny tells of feeds that are not followed any more. The last message carries the id: with it, all has been said.
+func (s *Session) deny(id []byte, lost []feed.Name) {
 	for len(lost) > maxDenied {
 		s.client.Answer(denied{nil, lost[:maxDenied]}, maxDenied, false)
 		lost = lost[maxDenied:]
 	}
-	if len(lost) > 0 || cmd.ID != nil {
-		s.client.Answer(denied{cmd.ID, lost}, len(lost), false)
-	}
-	return nil
+	s.client.Answer(denied{id, lost}, len(lost), false)
 }

@@ -39,7 +39,7 @@ type answered func(b []byte, status int, header http.Header) []byte
 // next appends what is to be written next, or nothing when there is none right now.
 func (c *Conn) next(b []byte, answer answered) []byte {
 	c.mu.Lock()
-	reason, opened := c.reason, c.opened
+	reason, quiet, opened := c.reason, c.quiet, c.opened
 	wanted := c.said == head && reason == nil && c.commentLocked()
 	c.mu.Unlock()
 	switch {
@@ -48,6 +48,8 @@ func (c *Conn) next(b []byte, answer answered) []byte {
 	case c.said == farewell:
 		c.said = all
 		c.through(writing)
+		return b
+	case reason != nil && !quiet: // a signal could still come after the farewell
 		return b
 	case reason != nil:
 		return c.farewell(b, reason, answer)

@@ -79,6 +79,7 @@ type Conn struct {
 	dialogue Dialogue           // static after Start
 	cancel   context.CancelFunc // of what the dialogue is waiting for; nil: nothing
 	reason   *ending            // nil: it goes on
+	quiet    bool               // it has ended, and the dialogue says nothing any more: the peer can be told
 	due      due
 	parts    uint8 // reading, writing: what goes on after the end
 	opened   bool  // there is something to tell
@@ -195,6 +196,9 @@ func (c *Conn) stop(e *ending) {
 		cancel()
 	}
 	c.opt.Wheel.Stop(&c.timer)
+	c.mu.Lock()
+	c.quiet = true
+	c.mu.Unlock()
 	c.link.side().Wake()
 }
 

@@ -72,8 +72,8 @@ func (c *Conn) Due(now wheel.Tick) {
 	}
 }
 
-// AlarmAt has the dialogue's Alarm called at t, or soon after, in the place of the time that was set before. The zero time: not
-// at all.
+// AlarmAt has the dialogue's Alarm called at t, or soon after, in the place of the time that was set before; in a day if t is further
+// away. The zero time: not at all.
 func (c *Conn) AlarmAt(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

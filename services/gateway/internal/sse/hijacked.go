@@ -24,6 +24,7 @@ func Answer(w http.ResponseWriter, r *http.Request, header http.Header, opt *Opt
 	if err != nil {
 		return nil, fmt.Errorf("take over the connection: %w", err)
 	}
+	conn = below(conn)                // a socket is written to as what it is
 	_ = conn.SetDeadline(time.Time{}) // the server's
 	limitSilence(conn, opt.Outlet.Stall)
 	h := &hijacked{conn: conn}
@@ -123,6 +124,14 @@ func tcpOf(conn net.Conn) *net.TCPConn {
 	if over, ok := conn.(*tls.Conn); ok {
 		conn = over.NetConn()
 	}
-	tcp, _ := conn.(*net.TCPConn)
+	tcp, _ := below(conn).(*net.TCPConn)
 	return tcp
+}
+
+// below is the connection that conn stands for, or conn.
+func below(conn net.Conn) net.Conn {
+	if whole, ok := conn.(interface{ Below() net.Conn }); ok {
+		return whole.Below()
+	}
+	return conn
 }

@@ -1,7 +1,6 @@
 package sse
 
 import (
-	"bufio"
 	"context"
 	"log/slog"
 	"net"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/front"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/outlet"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wheel"
@@ -20,6 +20,11 @@ import (
 // TestTheKernelEndsWhoHasVanished: it is asked to, with the outlet's stall. A peer that vanishes without a word can't be had in one
 // machine.
 func TestTheKernelEndsWhoHasVanished(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { limited(t, false) })
+	t.Run("TLS", func(t *testing.T) { limited(t, true) })
+}
+
+func limited(t *testing.T, encrypted bool) {
 	limits := make(chan int, 1)
 	turning, pool := wheel.New(time.Second), shard.New(1)
 	defer pool.Close()
@@ -30,22 +35,34 @@ func TestTheKernelEndsWhoHasVanished(t *testing.T) {
 		Outlet: outlet.Options{Stall: 40 * time.Second}, CommentEvery: 25 * time.Second, CloseWait: time.Second,
 		Ended: func(*Conn, wire.Close) { close(ended) },
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		spy := &spy{ResponseWriter: w}
-		c, err := Answer(spy, r, http.Header{}, opt)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := Answer(w, r, http.Header{}, opt)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		raw, _ := spy.conn.(*net.TCPConn).SyscallConn()
-		_ = raw.Control(func(fd uintptr) {
-			limit, _ := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout)
-			limits <- limit
-		})
+		tcp := tcpOf(c.link.(*hijacked).conn)
+		if _, plain := c.link.(*hijacked).conn.(*net.TCPConn); plain == encrypted {
+			t.Error("the socket is not written to as what it is")
+		}
+		if tcp == nil {
+			limits <- 0
+		} else if raw, err := tcp.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) {
+				limit, _ := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout)
+				limits <- limit
+			})
+		}
 		c.Start(new(script), nil)
 	}))
+	server.Listener = front.Listen(server.Listener, "/signals", http.NotFoundHandler(), opt.Logger) // as a node does
+	if encrypted {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
 	defer server.Close()
-	response, err := http.Get(server.URL)
+	response, err := server.Client().Get(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,16 +71,4 @@ func TestTheKernelEndsWhoHasVanished(t *testing.T) {
 	}
 	_ = response.Body.Close()
 	<-ended
-}
-
-// spy sees the connection that is taken over.
-type spy struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-func (s *spy) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(s.ResponseWriter).Hijack()
-	s.conn = conn
-	return conn, rw, err
 }

@@ -228,6 +228,28 @@ func TestPanicsStayInTheirAnswer(t *testing.T) {
 	})
 }
 
+// TestNothingComesAfterTheLastEvent: it is not written before the dialogue is closed, whose hub writes on its own.
+func TestNothingComesAfterTheLastEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l *listener
+		l = connect(t, &script{close: func() {
+			out := l.conn.Outlet()
+			out.Wake()
+			time.Sleep(time.Second)
+			out.Claim()
+			out.Send([]byte("a signal\n"))
+		}})
+		l.head()
+		go l.conn.Close(wire.Close{Code: wire.CloseRestart, Reason: "restart"})
+		if line := l.line(); line != "a signal" {
+			t.Errorf("first comes %q", line)
+		}
+		if rest, err := io.ReadAll(l.in); err != nil || !strings.HasPrefix(string(rest), "event: close\n") {
+			t.Errorf("it ends with %q, %v", rest, err)
+		}
+	})
+}
+
 // TestAbort leaves nothing behind, whenever it comes.
 func TestAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

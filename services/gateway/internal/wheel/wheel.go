@@ -67,8 +67,12 @@ func (w *Wheel) After(d time.Duration) Tick {
 	return Tick((time.Since(w.start) + d + w.tick - 1) / w.tick)
 }
 
-// At is the first tick that is not before t; that of now if t has passed.
-func (w *Wheel) At(t time.Time) Tick { return w.After(max(0, time.Until(t))) }
+// far is how far ahead At looks: ticks further away might not fit.
+const far = 24 * time.Hour
+
+// At is the first tick that is not before t; that of now if t has passed. A time that is more than a day away is a day away: whoever
+// is called then asks again.
+func (w *Wheel) At(t time.Time) Tick { return w.After(min(max(0, time.Until(t)), far)) }
 
 // Span is how long a number of ticks takes.
 func (w *Wheel) Span(ticks int) time.Duration { return time.Duration(ticks) * w.tick }

@@ -141,3 +141,14 @@ func TestStress(t *testing.T) {
 	w.Close()
 	w.Close()
 }
+
+// TestFarTimes don't wrap: they are a day away.
+func TestFarTimes(t *testing.T) {
+	turning(t, func(t *testing.T, w *Wheel) {
+		for _, years := range []int{1, 14, 100, 7900} {
+			if got, want := w.At(time.Now().AddDate(years, 0, 0)), w.After(24*time.Hour); got != want {
+				t.Errorf("in %d years is tick %d; want %d", years, got, want)
+			}
+		}
+	})
+}

@@ -62,7 +62,7 @@ func Errorf(code, format string, args ...any) *Error {
 
 // Close codes of the socket.
 const (
-	CloseRestart   = 1012 // this node stops; come back with backoff and full jitter
+	CloseRestart   = 1012 // this node stops, or can't tell who it is; come back with backoff and full jitter
 	CloseInternal  = 1011 // a mistake of ours
 	CloseToken     = 4001 // the token is expired or invalid
 	CloseForbidden = 4003

@@ -89,6 +89,7 @@ type Conn struct {
 	dialogue Dialogue           // static after Start
 	cancel   context.CancelFunc // of what the dialogue is waiting for; nil: nothing
 	reason   *ending            // nil: it goes on
+	quiet    bool               // it has ended, and the dialogue says nothing any more: the peer can be told
 	pong     *string            // the payload to answer the peer's last ping with
 	due      due
 	parts    uint8 // reading, writing: what goes on after the end
@@ -196,6 +197,9 @@ func (c *Conn) stop(e *ending) {
 		cancel()
 	}
 	c.opt.Wheel.Stop(&c.timer)
+	c.mu.Lock()
+	c.quiet = true
+	c.mu.Unlock()
 	c.out.Wake()
 }
 
@@ -238,7 +242,14 @@ func (c *Conn) guarded(f func()) {
 
 // log says whose connection it is. It isn't kept: most have nothing to say.
 func (c *Conn) log() *slog.Logger {
-	return c.opt.Logger.With("session", c.dialogue.String(), "remote", c.out.Conn().RemoteAddr().String())
+	c.mu.Lock()
+	d := c.dialogue
+	c.mu.Unlock()
+	log := c.opt.Logger.With("remote", c.out.Conn().RemoteAddr().String())
+	if d != nil {
+		log = log.With("session", d.String())
+	}
+	return log
 }
 
 // failed puts an error of the socket into a reason.

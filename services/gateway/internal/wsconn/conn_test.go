@@ -23,6 +23,20 @@ func TestSilentPeerIsDropped(t *testing.T) {
 	})
 }
 
+// TestWokenBeforeItStarts: the bus may flip, or the node drain, while a connection is being set up.
+func TestWokenBeforeItStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := prepare(t, func(c *Conn) {
+			c.out.Wake()
+			time.Sleep(time.Second)
+			c.Start(&script{next: once("hello")})
+		})
+		p.expect(text, "hello")
+		_ = p.Conn.Close()
+		<-p.done
+	})
+}
+
 func TestPongsKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := connect(t, &script{})
@@ -190,6 +204,11 @@ func TestBackPressure(t *testing.T) {
 		}()
 		time.Sleep(35 * time.Minute)
 		synctest.Wait()
+		p.conn.mu.Lock()
+		if due := p.conn.due; due.pong == 0 || due.timer != due.ping {
+			t.Errorf("the next time is %d, with the ping at %d and a pong owed since %d", due.timer, due.ping, due.pong)
+		}
+		p.conn.mu.Unlock()
 		if received != 1 || sent > 2 {
 			t.Errorf("%d sent, %d received", sent, received)
 		}
@@ -266,6 +285,24 @@ func TestCloseHandshake(t *testing.T) {
 			p.conn.Abort()
 			p.ended(1006, 0, 0)
 		})
+	})
+}
+
+// TestNothingComesAfterTheCloseFrame: it is not written before the dialogue is closed, whose hub writes on its own.
+func TestNothingComesAfterTheCloseFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p *peer
+		p = connect(t, &script{close: func() {
+			p.conn.out.Wake()
+			time.Sleep(time.Second)
+			p.conn.out.Claim()
+			p.conn.out.Send(control(nil, text, []byte("a signal")))
+		}})
+		go p.conn.Close(wire.Close{Code: 1012, Reason: "restart"})
+		p.expect(text, "a signal")
+		p.expect(closE, closing(1012, "restart"))
+		_ = p.send(closE, closing(1012, ""))
+		p.ended(1012, 0, 0)
 	})
 }
 

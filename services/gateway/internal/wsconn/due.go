@@ -43,7 +43,11 @@ func (c *Conn) nextPing() wheel.Tick {
 // setTimerLocked sets the timer to what is due first. What has become due later is left to the timer that is set.
 func (c *Conn) setTimerLocked() {
 	var first wheel.Tick
-	for _, t := range [...]wheel.Tick{c.due.ping, c.due.pong, c.due.message, c.due.alarm} {
+	pong := c.due.pong
+	if c.due.flags&paused != 0 { // it could not be seen; the end of the pause sets the time anew
+		pong = 0
+	}
+	for _, t := range [...]wheel.Tick{c.due.ping, pong, c.due.message, c.due.alarm} {
 		if t != 0 && (first == 0 || t < first) {
 			first = t
 		}
@@ -97,8 +101,8 @@ func (c *Conn) Due(now wheel.Tick) {
 	}
 }
 
-// AlarmAt has the dialogue's Alarm called at t, or soon after, in the place of the time that was set before. The zero time: not
-// at all.
+// AlarmAt has the dialogue's Alarm called at t, or soon after, in the place of the time that was set before; in a day if t is further
+// away. The zero time: not at all.
 func (c *Conn) AlarmAt(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -60,19 +60,23 @@ const (
 func (c *Conn) Frame(b []byte) []byte {
 	c.mu.Lock()
 	c.pingWrittenLocked()
-	reason, pong := c.reason, c.pong
+	d, reason, quiet, pong := c.dialogue, c.reason, c.quiet, c.pong
 	c.pong = nil
 	ping := reason == nil && pong == nil && c.pingLocked()
 	c.mu.Unlock()
 	switch {
+	case reason != nil && !quiet: // a signal could still come after the farewell
+		return nil
 	case reason != nil:
 		return c.farewell(b, reason)
 	case pong != nil:
 		return control(b, websocket.PongMessage, []byte(*pong))
 	case ping:
 		return control(b, websocket.PingMessage, nil)
+	case d == nil: // woken before Start, which wakes again
+		return nil
 	}
-	return c.message(b, c.dialogue.Next)
+	return c.message(b, d.Next)
 }
 
 // message appends a frame with a message of the dialogue's; nil: it has none.

@@ -110,6 +110,12 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // connect serves d over a pipe, with the protocol's times. Pipes hold nothing: what isn't read isn't accepted.
 func connect(t *testing.T, d Dialogue) *peer {
 	t.Helper()
+	return prepare(t, func(c *Conn) { c.Start(d) })
+}
+
+// prepare leaves it to start what becomes of the connection.
+func prepare(t *testing.T, start func(*Conn)) *peer {
+	t.Helper()
 	turning, pool := wheel.New(250*time.Millisecond), shard.New(1)
 	p := &peer{t: t, done: make(chan wire.Close, 1)}
 	opt := &Options{
@@ -133,7 +139,7 @@ func connect(t *testing.T, d Dialogue) *peer {
 			return
 		}
 		p.conn = c
-		c.Start(d)
+		start(c)
 	}()
 	for line := ""; line != "\r\n"; {
 		var err error
