@@ -195,6 +195,13 @@ func (x *exchange) known() *auth.Principal {
 	return p
 }
 
+// forget has the request's token looked at again: it has waited, and what was known may not hold any more.
+func forget(c *gin.Context) {
+	if _, ok := c.Get(principalKey); ok {
+		c.Set(principalKey, (*auth.Principal)(nil))
+	}
+}
+
 func (l Limits) validate() error {
 	var errs []error
 	for name, one := range map[string]Limit{"reads": l.Reads, "polls": l.Polls, "heads": l.Heads, "writes": l.Writes} {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -28,15 +29,31 @@ func (s *Server) hold(c *gin.Context) error {
 	if h.poll == nil {
 		return h.err
 	}
-	h.poll.Wait(c.Request.Context(), h.wait)
+	ctx, end := s.while(c.Request.Context(), h.who)
+	defer end()
+	h.poll.Wait(ctx, h.wait)
 	h.poll.Leave()
+	forget(c)
+	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
+		return err
+	}
 	return nil
+}
+
+// while gives a context for waiting on behalf of p (nil: of anybody), which ends when p's token does, with an auth.ErrInvalid.
+func (s *Server) while(ctx context.Context, p *auth.Principal) (context.Context, context.CancelFunc) {
+	if p == nil {
+		return ctx, func() {}
+	}
+	by, _ := s.Auth.(auth.Revoker)
+	return auth.While(ctx, by, p)
 }
 
 // held is a request that has to wait; without a poll it doesn't.
 type held struct {
 	poll *window.Poll
 	wait time.Duration
+	who  *auth.Principal // who may read what it waits for; nil: everybody
 	err  error
 }
 
@@ -50,8 +67,14 @@ func (s *Server) findOut(c *gin.Context, found chan<- held) {
 	}()
 	begin := time.Now()
 	x := &exchange{c: c, read: true}
-	if s.findFeed(x) != nil || (!x.public() && s.mayDo(x, auth.Read) != nil) {
+	if s.findFeed(x) != nil {
 		return
+	}
+	if !x.public() {
+		var err error
+		if h.who, err = s.mayDo(x, auth.Read); err != nil {
+			return
+		}
 	}
 	p, err := parseParams(c.Request.URL.RawQuery, true)
 	if err != nil || p.wait == 0 {
