@@ -113,3 +113,16 @@ func TestWaitingEndsWithTheToken(t *testing.T) {
 		})
 	}
 }
+
+// TestAnUndecidedFeedEndsAPoll: who waited for it would hear of nothing.
+func TestAnUndecidedFeedEndsAPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t, func(o *api.Options) { o.Auth = failing{auth.ErrUnavailable} })
+		begin := time.Now()
+		a := h.do("POST", "/v1/poll", `{"feeds":{"inbox:8":""},"wait":"20s"}`, bearer(readerToken))
+		h.wantWait(begin, 0)
+		if one, ok := a.object(h)["feeds"].(map[string]any)["inbox:8"].(map[string]any); !ok || one["status"] != 503.0 {
+			t.Errorf("%s", a.body)
+		}
+	})
+}

@@ -132,6 +132,7 @@ func (s *Server) pollOnce(x *exchange, q *pollQuery) (moved bool) {
 	for i := range q.feeds {
 		one := &q.feeds[i]
 		if one.c == nil {
+			moved = moved || one.moved
 			continue
 		}
 		one.body, one.moved = nil, false
