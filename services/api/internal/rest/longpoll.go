@@ -17,17 +17,17 @@ func (p params) query() store.Query {
 	return store.Query{Since: p.since, BareSeq: p.sinceBare, Limit: p.limit, MaxBytes: maxResponseBytes}
 }
 
-// hold waits while there is nothing new for a request for changes with wait. Then it is answered like any other; an error is what
-// came of waiting for its floor, if that was the matter.
+// hold waits while there is nothing new for a request for changes with wait. Then it is answered like any other, unless what came
+// of it is final.
 //
 // What has to be found out before is found out on a goroutine of its own, which ends: the one that waits here is net/http's,
 // and its stack, which is most of what waiting costs, stays as small as it was.
-func (s *Server) hold(c *gin.Context) error {
-	found := make(chan held, 1)
+func (s *Server) hold(c *gin.Context) *held {
+	found := make(chan *held, 1)
 	go s.findOut(c, found)
 	h := <-found
 	if h.poll == nil {
-		return h.err
+		return h
 	}
 	ctx, end := s.while(c.Request.Context(), h.who)
 	defer end()
@@ -35,9 +35,19 @@ func (s *Server) hold(c *gin.Context) error {
 	h.poll.Leave()
 	forget(c)
 	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
-		return err
+		h.err, h.final = err, true
+		return h
 	}
-	return nil
+	// That there was nothing new stays true, and this server is about to stop: it would ask the database for each that waits.
+	h.final = s.windows.Closed()
+	return h
+}
+
+// readHeld answers with what was found before the wait, or ended it.
+func (s *Server) readHeld(x *exchange, h *held) error {
+	p := h.params
+	x.setParams(p)
+	return s.tell(x, s.windows.Feed(x.name), p, changesRead, h.reading, h.err)
 }
 
 // while gives a context for waiting on behalf of p (nil: of anybody), which ends when p's token does, with an auth.ErrInvalid.
@@ -54,14 +64,18 @@ type held struct {
 	poll *window.Poll
 	wait time.Duration
 	who  *auth.Principal // who may read what it waits for; nil: everybody
-	err  error
+	// final: it is answered with what a read has come to already, reading or err.
+	final   bool
+	params  params
+	reading window.Reading
+	err     error
 }
 
-func (s *Server) findOut(c *gin.Context, found chan<- held) {
-	var h held
+func (s *Server) findOut(c *gin.Context, found chan<- *held) {
+	h := new(held)
 	defer func() {
 		if p := recover(); p != nil { // it comes again where the request is answered, and is taken care of there
-			h = held{}
+			h = new(held)
 		}
 		found <- h
 	}()
@@ -83,12 +97,16 @@ func (s *Server) findOut(c *gin.Context, found chan<- held) {
 	f := s.windows.Feed(x.name)
 	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
 	if errors.Is(err, window.ErrBehind) || errors.Is(err, window.ErrFull) || errors.Is(err, window.ErrClosed) {
-		h.err = err
+		h.final, h.params, h.err = true, p, err
 		return
 	}
 	floor, quiet := beyond(r, err)
 	left := time.Until(begin.Add(p.wait))
-	if !quiet || left <= 0 || s.draining.Load() {
+	if !quiet || left <= 0 {
+		return
+	}
+	h.params, h.reading, h.err = p, r, err
+	if h.final = s.draining.Load(); h.final {
 		return
 	}
 	h.poll, h.wait = s.windows.NewPoll(), left

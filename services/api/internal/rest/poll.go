@@ -59,6 +59,9 @@ func (s *Server) postPoll(x *exchange) error {
 		news, ended := s.awaitAny(x, &q, who, left)
 		forget(x.c)
 		who = s.admitPoll(x, &q, ended)
+		if s.windows.Closed() { // this server is about to stop; it would ask the database for all that wait
+			break
+		}
 		if !news {
 			s.pollOnce(x, &q)
 			break
