@@ -115,6 +115,16 @@ func TestLimitsGoByClient(t *testing.T) {
 			t.Errorf("%s, which is this machine: %d of 20", local, n)
 		}
 	}
+	// Whoever a trusted proxy tells of in a way that isn't read is not this machine, whatever else is said.
+	for _, said := range []header{
+		{"X-Forwarded-For": "unknown", "X-Real-Ip": "127.0.0.1"}, {"X-Real-Ip": "127.0.0.1"}, {"Forwarded": "for=127.0.0.1"},
+	} {
+		h := newHarness(t, limited)
+		h.put("pub:a", "k", "1")
+		if n := h.allowed(20, "198.51.100.1:1", "GET", uri, "", said); n != 5 {
+			t.Errorf("%v: %d of 20; want 5", said, n)
+		}
+	}
 }
 
 // TestUnchangedIsCheap: a client that asks with what it has may do so ten times as often.

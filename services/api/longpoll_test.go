@@ -152,9 +152,16 @@ func TestLongPollsDrain(t *testing.T) {
 		if n := h.api.Polling(); n != 2 {
 			t.Errorf("%d wait; want 2", n)
 		}
+		h.store.reset()
 		h.api.Close()
 		wg.Wait()
 		h.wantWait(begin, 4)
+		if n := h.store.count(""); n != 0 {
+			t.Errorf("the store was asked %d times for those that waited", n)
+		}
+		for _, target := range []string{"?wait=20", "?since=" + head[:8] + "99&wait=20"} { // what isn't there, and a reset
+			h.wantHeader(h.get("/v1/feeds/pub:none/changes"+target), "Connection", "close")
+		}
 		wantAway(early)
 		wantAway(batch)
 		wantAway(h.get(target))

@@ -27,6 +27,9 @@ func (w *Worker) tell(ctx context.Context, names []feed.Name) error {
 	if err != nil {
 		return fmt.Errorf("read heads: %w", err)
 	}
+	if rewound, err := w.rewound(ctx); err != nil || rewound {
+		return err // they stay unknown until it is mended
+	}
 	listed := make([]store.Listed, len(heads))
 	for i, head := range heads {
 		listed[i] = store.Listed{Name: names[i], Head: head}

@@ -29,6 +29,20 @@ type rewind struct {
 	renewed    int        // since then
 }
 
+// rewound tells whether the store waits to be mended: what was read of it before is of another history, and the bus would vouch
+// for it.
+func (w *Worker) rewound(ctx context.Context) (bool, error) {
+	rewindable, ok := w.store.(store.Rewindable)
+	if !ok {
+		return false, nil
+	}
+	found, err := rewindable.Rewound(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look whether the database was rewound: %w", err)
+	}
+	return found.ID != "", nil
+}
+
 // suspend is for a database that has gone back behind the horizon without knowing it.
 func (r *rewind) suspend(ctx context.Context, since store.Horizon, why error) error {
 	r.log.ErrorContext(ctx, "the database has gone back, as one does that an older copy was put in the place of", "error", why)

@@ -194,3 +194,25 @@ func TestWalkFindsWhatNobodyNoticed(t *testing.T) {
 		t.Errorf("renewed: %v; the bus: %v, %v", s.renewed, b.head("a"), b.head("b"))
 	}
 }
+
+// TestNobodyIsToldOfARewoundDatabase before its feeds have new epochs.
+func TestNobodyIsToldOfARewoundDatabase(t *testing.T) {
+	s := &rewoundStore{
+		sweptStore: sweptStore{fakeStore: fakeStore{heads: map[feed.Name]feed.Cursor{"a": at(1, 5)}}, history: "two"},
+		renewed:    map[feed.Name]int{}, rewind: store.Rewind{ID: "two"},
+	}
+	b := &rememberingBus{fakeBus: fakeBus{told: map[feed.Name]bus.Head{}}}
+	w := New(Options{Store: s, Bus: b, Policies: policy.NewSet(policy.Namespace{}, nil), Logger: slog.New(slog.DiscardHandler)})
+	for _, rewound := range []bool{true, false} {
+		for what, tell := range map[string]func() error{
+			"the walk":   func() error { _, err := (&walk{Worker: w}).step(t.Context()); return err },
+			"the answer": func() error { return w.tell(t.Context(), []feed.Name{"a"}) },
+		} {
+			clear(b.told)
+			if err := tell(); err != nil || b.head("a").Known == rewound {
+				t.Errorf("rewound: %v; %s told %+v, %v", rewound, what, b.head("a"), err)
+			}
+		}
+		s.rewind = store.Rewind{}
+	}
+}

@@ -35,6 +35,9 @@ func (w *walk) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("list feeds after %q: %w", w.after, err)
 	}
+	if rewound, err := w.rewound(ctx); err != nil || rewound {
+		return w.sweepEvery, err // the same page again, when it is mended
+	}
 	if err := w.renewBehind(ctx, page); err != nil {
 		return 0, err
 	}

@@ -13,22 +13,37 @@ import (
 
 // Append does all of w in one transaction, or nothing.
 func (s *Store) Append(ctx context.Context, name feed.Name, w store.Write) (store.Written, error) {
-	return s.inWriteOnce(ctx, "append", w.Once, func(tx *gorm.DB) (store.Written, error) {
+	return s.inWriteOnce(ctx, "append", w.Once, s.settled(func(tx *gorm.DB) (store.Written, bool, error) {
 		row, err := lockFeed(tx, name)
 		if errors.Is(err, feed.ErrNoFeed) {
 			// Weighed before the feed is born, so that a write that fails or changes nothing leaves no feed behind.
 			p, err := makePlan(feedRow{}, nil, w)
 			if err != nil || !p.changes() {
-				return store.Written{First: 1}, err
+				return store.Written{First: 1}, false, err
 			}
 			if row, err = s.bear(tx, name); err != nil {
-				return store.Written{}, err
+				return store.Written{}, false, err
 			}
 		} else if err != nil {
-			return store.Written{}, err
+			return store.Written{}, false, err
 		}
 		return s.appendLocked(tx, row, w)
-	})
+	}))
+}
+
+// settled has f, which tells whether it has written, refused by a database that has been rewound although it wrote nothing:
+// what is written the database refuses by itself, but "unchanged", or a failed precondition, would be of a feed that is about
+// to get a new epoch.
+func (s *Store) settled(f func(tx *gorm.DB) (w store.Written, wrote bool, err error)) func(tx *gorm.DB) (store.Written, error) {
+	return func(tx *gorm.DB) (store.Written, error) {
+		written, wrote, err := f(tx)
+		if s.dialect.rewound != nil && !wrote && (err == nil || isDomain(err)) {
+			if rewound := s.dialect.rewound(tx); rewound != nil {
+				return store.Written{}, rewound
+			}
+		}
+		return written, err
+	}
 }
 
 // bear makes the feed's row and holds its lock; where somebody else has been first, it is their row.
@@ -46,33 +61,33 @@ func (s *Store) bear(tx *gorm.DB, name feed.Name) (feedRow, error) {
 	return row, err
 }
 
-// appendLocked writes w to a feed whose row the transaction holds.
-func (s *Store) appendLocked(tx *gorm.DB, row feedRow, w store.Write) (store.Written, error) {
+// appendLocked writes w to a feed whose row the transaction holds, if that changes anything.
+func (s *Store) appendLocked(tx *gorm.DB, row feedRow, w store.Write) (written store.Written, wrote bool, err error) {
 	prior, err := priorItems(tx, row.ID, w.Edits)
 	if err != nil {
-		return store.Written{}, err
+		return store.Written{}, false, err
 	}
 	p, err := makePlan(row, prior, w)
 	if err != nil {
-		return store.Written{}, err
+		return store.Written{}, false, err
 	}
-	written := store.Written{Cursor: row.at(p.head), First: row.Head + 1}
+	written = store.Written{Cursor: row.at(p.head), First: row.Head + 1}
 	if !p.changes() {
-		return written, nil
+		return written, false, nil
 	}
 	now := s.now().UnixMilli()
 	s.breathe()
 	if err := upsert(tx, row.ID, p.rows, now); err != nil {
-		return store.Written{}, err
+		return store.Written{}, true, err
 	}
 	row.Head, row.Items, row.ChangedAt = p.head, p.items, now
 	if excess := row.Items - int64(w.MaxItems); w.MaxItems > 0 && excess > 0 {
 		if row.Trimmed, err = trim(tx, row.ID, excess); err != nil {
-			return store.Written{}, err
+			return store.Written{}, true, err
 		}
 		row.Items -= excess
 	}
-	return written, updateFeed(tx, row)
+	return written, true, updateFeed(tx, row)
 }
 
 // updateFeed writes what changes in a feed's row over time.

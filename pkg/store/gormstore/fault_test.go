@@ -169,7 +169,7 @@ func TestACommitOutlivesItsCaller(t *testing.T) {
 	err := p.inWrite(ctx, "write", func(tx *gorm.DB) error {
 		row, err := lockFeed(tx, "a:0")
 		if err == nil {
-			_, err = p.appendLocked(tx, row, touch)
+			_, _, err = p.appendLocked(tx, row, touch)
 		}
 		const slow = 100 * time.Millisecond
 		proxy.Delay(slow)

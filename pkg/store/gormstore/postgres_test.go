@@ -60,7 +60,7 @@ func TestPostgresSweep(t *testing.T) {
 		tx := p.write.WithContext(t.Context()).Begin()
 		row, err := lockFeed(tx, name)
 		if err == nil {
-			_, err = p.appendLocked(tx, row, store.Write{Touch: true})
+			_, _, err = p.appendLocked(tx, row, store.Write{Touch: true})
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -176,6 +176,7 @@ func (one *replica) usable(ctx context.Context, primary *Postgres) bool {
 func (one *replica) follows(ctx context.Context, primary *Postgres) (bool, error) {
 	var standby bool
 	var its, want lineageRow
+	var now string
 	err := one.store.inRead(ctx, "look at a replica", func(tx *gorm.DB) (err error) {
 		if err := tx.Raw("SELECT pg_is_in_recovery()").Scan(&standby).Error; err != nil {
 			return err
@@ -188,10 +189,14 @@ func (one *replica) follows(ctx context.Context, primary *Postgres) (bool, error
 		return false, err
 	}
 	err = primary.inRead(ctx, "compare a replica", func(tx *gorm.DB) (err error) {
-		want, err = lineage(tx)
+		if want, err = lineage(tx); err != nil {
+			return err
+		}
+		now, err = systemID(tx)
 		return err
 	})
-	return standby && its == want && its.SystemID != "", err
+	// A primary that has been rewound has the same row as before, until its feeds have new epochs.
+	return standby && its == want && its.SystemID != "" && its.SystemID == now, err
 }
 
 // rest leaves the replica alone for a while.

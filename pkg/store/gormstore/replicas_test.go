@@ -175,6 +175,19 @@ func TestReplicasOfAnotherHistory(t *testing.T) {
 	if r.ReplicaStats().Answered > before {
 		t.Error("a replica of another history answered")
 	}
+
+	// Nor is one that has the very row of a primary that was rewound, and whose feeds have no new epochs yet.
+	r.replica.Exec("SELECT pg_wal_replay_resume()")
+	follows := func() bool {
+		same, err := r.replicas.all[0].follows(t.Context(), r.Postgres)
+		return err == nil && same
+	}
+	r.eventually("it is believed again", follows)
+	r.primary.Exec("UPDATE lineage SET system_id = '1.1'")
+	r.eventually("the replica has the row", func() bool { return r.replica.Exec("SELECT system_id FROM lineage") == "1.1" })
+	if follows() {
+		t.Error("a replica of a rewound primary is believed")
+	}
 }
 
 func TestBadReplicaURL(t *testing.T) {

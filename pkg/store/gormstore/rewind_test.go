@@ -52,7 +52,18 @@ func wantRewound(t *testing.T, p *Postgres, ahead feed.Cursor, late bool) (id st
 	_, dropped := p.Drop(t.Context(), "a", nil, nil)
 	byHand := p.fault("by hand", p.write.WithContext(t.Context()).Exec("UPDATE feeds SET head = head + 1").Error)
 	_, read := p.Delta(t.Context(), "a", store.Query{Since: ahead, Limit: 1, MaxBytes: 1})
+	// And what writes nothing, which would be an answer out of the wrong history.
+	nothing := store.Write{Edits: []feed.Edit{{Key: "no such key", Deleted: true}}}
+	_, unchanged := p.Append(t.Context(), "a", nothing)
+	_, unborn := p.Append(t.Context(), "new", nothing)
+	failed := touch
+	failed.IfHead = &ahead
+	_, precondition := p.Append(t.Context(), "a", failed)
+	_, precondition2 := p.Drop(t.Context(), "a", &ahead, nil)
+	_, missing := p.Drop(t.Context(), "no-such-feed", nil, nil)
 	for what, err := range map[string]error{
+		"unchanged": unchanged, "unchanged, no feed": unborn, "a failed precondition": precondition,
+		"a drop's": precondition2, "a drop of no feed": missing,
 		"append": appended, "birth": born, "drop": dropped, "a hand": byHand, "a reader that is ahead": read,
 	} {
 		if !errors.Is(err, store.ErrRewound) || !errors.Is(err, store.ErrUnavailable) {

@@ -30,6 +30,8 @@ const (
 
 	// reportAt is the part of its burst, 1/reportAt, that a client spends here before the others hear of it.
 	reportAt = 20
+	// unsentAtMost is how many tenths are kept for a later report, while Redis is away.
+	unsentAtMost = 1 << 15
 	// unit is the resolution of time in slots.
 	unit = time.Microsecond
 )
@@ -57,14 +59,14 @@ type Verdict struct {
 type limit struct {
 	cost   int64 // of a tenth of a request
 	burst  int64
-	report uint16 // tenths that are reported together
+	report int32 // tenths that are reported together
 }
 
 // slot is one client's in one class.
 type slot struct {
 	id     uint64
-	tat    int64  // units since the limiter's start; at or before now: all of the burst is there
-	unsent uint16 // tenths spent and not yet reported
+	tat    int64 // units since the limiter's start; at or before now: all of the burst is there
+	unsent int32 // tenths spent and not yet reported; negative: given back after they were
 	queued bool
 	class  Class
 }
@@ -133,7 +135,7 @@ func inUnits(one Limit) limit {
 	return limit{
 		cost:   max(int64(math.Round(cost)), 1),
 		burst:  max(int64(math.Round(cost*Full*float64(one.Burst))), 1),
-		report: uint16(min(max(one.Burst*Full/reportAt, Full), math.MaxUint16/2)), //nolint:gosec // bounded
+		report: int32(min(max(one.Burst*Full/reportAt, Full), unsentAtMost)), //nolint:gosec // bounded
 	}
 }
 
@@ -191,7 +193,7 @@ func (l *Limiter) spendLocked(one *slot, limit *limit) bool {
 	if l.shared == nil {
 		return false
 	}
-	one.unsent = min(one.unsent+Full, math.MaxUint16-Full)
+	one.unsent = min(one.unsent+Full, unsentAtMost)
 	if one.queued || one.unsent < limit.report {
 		return false
 	}
@@ -199,7 +201,8 @@ func (l *Limiter) spendLocked(one *slot, limit *limit) bool {
 	return true
 }
 
-// Refund gives tenths of a request back, which Take has just spent.
+// Refund gives tenths of a request back, which Take has just spent. Those that have been reported already are taken off what
+// the client spends next.
 func (l *Limiter) Refund(class Class, id uint64, tenths int64) {
 	limit := &l.limits[class]
 	if limit.cost == 0 {
@@ -210,7 +213,7 @@ func (l *Limiter) Refund(class Class, id uint64, tenths int64) {
 	defer s.mu.Unlock()
 	one := s.find(first, id, class)
 	one.tat -= tenths * limit.cost
-	if int64(one.unsent) >= tenths {
-		one.unsent -= uint16(tenths) //nolint:gosec // at most Full
+	if l.shared != nil {
+		one.unsent = max(one.unsent-int32(tenths), -unsentAtMost) //nolint:gosec // at most Full
 	}
 }

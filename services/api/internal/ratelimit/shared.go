@@ -73,7 +73,7 @@ type client struct {
 // report is what a client has spent here, in tenths.
 type spending struct {
 	client
-	tenths uint16
+	tenths int32
 }
 
 // shared reports what is spent here and learns what was spent everywhere.
@@ -210,25 +210,26 @@ func (s *shared) exec(ctx context.Context, batch []spending) error {
 	return nil
 }
 
-// take empties what the client has to report.
-func (l *Limiter) take(c client) uint16 {
-	s, first := l.place(c.id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	one := s.find(first, c.id, c.class)
-	tenths := one.unsent
-	one.unsent, one.queued = 0, false
-	return tenths
-}
-
-// dequeued takes back what could not be reported.
-func (l *Limiter) dequeued(c client, tenths uint16) {
+// take empties what the client has to report; what it was given back is kept.
+func (l *Limiter) take(c client) int32 {
 	s, first := l.place(c.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one := s.find(first, c.id, c.class)
 	one.queued = false
-	one.unsent = min(one.unsent+tenths, 1<<15)
+	tenths := max(one.unsent, 0)
+	one.unsent -= tenths
+	return tenths
+}
+
+// dequeued takes back what could not be reported.
+func (l *Limiter) dequeued(c client, tenths int32) {
+	s, first := l.place(c.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one := s.find(first, c.id, c.class)
+	one.queued = false
+	one.unsent = min(one.unsent+tenths, unsentAtMost)
 }
 
 // learn is told how far ahead the client is with what all nodes have reported.

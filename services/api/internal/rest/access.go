@@ -13,14 +13,14 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 )
 
-// mayDo tells whether the request's token allows the action on the request's feed.
-func (s *Server) mayDo(x *exchange, action auth.Action) error {
+// mayDo gives whose the request's token is, if that allows the action on the request's feed.
+func (s *Server) mayDo(x *exchange, action auth.Action) (*auth.Principal, error) {
 	principal, err := s.principal(x)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	x.subject = principal.Subject
-	return refusal(s.weigh(x, principal, action, x.name)[0], action, x.name)
+	return principal, refusal(s.weigh(x, principal, action, x.name)[0], action, x.name)
 }
 
 // weigh tells what the principal may do with each of the feeds. It waits for the authorization callback where that is needed.

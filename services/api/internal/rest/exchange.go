@@ -51,7 +51,7 @@ func (s *Server) read(h func(*exchange) error) gin.HandlerFunc {
 			}
 			if !x.public() {
 				s.allowReading(x, false)
-				if err := s.mayDo(x, auth.Read); err != nil {
+				if _, err := s.mayDo(x, auth.Read); err != nil {
 					return err
 				}
 			}
@@ -72,7 +72,7 @@ func (s *Server) write(action auth.Action, h func(*exchange) error) gin.HandlerF
 				return err
 			}
 			if !s.open(x) {
-				if err := s.mayDo(x, action); err != nil {
+				if _, err := s.mayDo(x, action); err != nil {
 					return err
 				}
 			}

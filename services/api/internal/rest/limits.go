@@ -126,8 +126,8 @@ func (s *Server) limited(path, method string, h gin.HandlerFunc) gin.HandlerFunc
 
 // client tells whose budget the request is of, and whether that is someone on this machine.
 func (s *Server) client(c *gin.Context) (id uint64, local bool) {
-	addr := s.clientAddr(c)
-	local = !addr.IsValid() || addr.IsLoopback()
+	addr, known := s.clientAddr(c)
+	local = known && (!addr.IsValid() || addr.IsLoopback())
 	if len(c.Request.Header["Authorization"]) > 0 {
 		// What is wrong with a token, the handler says, where one is needed.
 		if p, err := s.principal(&exchange{c: c}); err == nil {
@@ -144,20 +144,21 @@ func (s *Server) client(c *gin.Context) (id uint64, local bool) {
 	return xxhash.Sum64(b[:]), local
 }
 
-// clientAddr is the client's address; not valid where there is none, as on a Unix socket.
-func (s *Server) clientAddr(c *gin.Context) netip.Addr {
+// clientAddr is the client's address; not valid where there is none, as on a Unix socket. Where a trusted proxy tells of a client
+// in a way that isn't read here it is the proxy's, and the client isn't known.
+func (s *Server) clientAddr(c *gin.Context) (addr netip.Addr, known bool) {
+	known = true
 	if len(s.proxies) > 0 && s.proxies.Sent(c.Request) {
-		addr, err := netip.ParseAddr(c.ClientIP())
-		if err != nil {
-			return netip.Addr{}
+		if known = s.proxies.Readable(c.Request); known {
+			addr, err := netip.ParseAddr(c.ClientIP())
+			return addr.Unmap().WithZone(""), err == nil
 		}
-		return addr.Unmap().WithZone("")
 	}
 	peer, err := netip.ParseAddrPort(c.Request.RemoteAddr)
 	if err != nil {
-		return netip.Addr{}
+		return netip.Addr{}, known
 	}
-	return peer.Addr().Unmap().WithZone("")
+	return peer.Addr().Unmap().WithZone(""), known
 }
 
 // refuse answers 429, with the fields of draft-ietf-httpapi-ratelimit-headers. Only here: on an answer that caches hold they would
@@ -193,6 +194,13 @@ func (x *exchange) known() *auth.Principal {
 	}
 	p, _ := v.(*auth.Principal)
 	return p
+}
+
+// forget has the request's token looked at again: it has waited, and what was known may not hold any more.
+func forget(c *gin.Context) {
+	if _, ok := c.Get(principalKey); ok {
+		c.Set(principalKey, (*auth.Principal)(nil))
+	}
 }
 
 func (l Limits) validate() error {

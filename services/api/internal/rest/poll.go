@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -46,7 +48,7 @@ func (s *Server) postPoll(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	s.admitPoll(x, &q)
+	who := s.admitPoll(x, &q, nil)
 	until := time.Now().Add(q.wait)
 	for {
 		moved := s.pollOnce(x, &q)
@@ -54,7 +56,13 @@ func (s *Server) postPoll(x *exchange) error {
 		if moved || left <= 0 || s.draining.Load() || x.ctx().Err() != nil {
 			break
 		}
-		if !s.awaitAny(x, &q, left) {
+		news, ended := s.awaitAny(x, &q, who, left)
+		forget(x.c)
+		who = s.admitPoll(x, &q, ended)
+		if s.windows.Closed() { // this server is about to stop; it would ask the database for all that wait
+			break
+		}
+		if !news {
 			s.pollOnce(x, &q)
 			break
 		}
@@ -71,26 +79,32 @@ func (s *Server) postPoll(x *exchange) error {
 	return nil
 }
 
-// admitPoll finds out which of the feeds the caller may read.
-func (s *Server) admitPoll(x *exchange, q *pollQuery) {
+// admitPoll finds out which of the feeds the caller may read, before each look at them, and gives who that is if any are
+// private. ended is why the token is none any more; nil: as far as is known it still is.
+func (s *Server) admitPoll(x *exchange, q *pollQuery, ended error) *auth.Principal {
 	var private []*polledFeed
 	var names []feed.Name
 	for i := range q.feeds {
 		one := &q.feeds[i]
+		if one.c == nil { // or it was denied
+			one.body, one.moved, one.after = nil, false, maxPoll
+		}
 		one.c, one.read, one.policy = x.c, true, s.Policies.For(one.name)
-		one.after = maxPoll
 		if !one.public() {
 			private, names = append(private, one), append(names, one.name)
 		}
 	}
 	if len(private) == 0 {
-		return
+		return nil
 	}
 	x.header().Del("Access-Control-Allow-Origin")
 	x.header().Del("Access-Control-Expose-Headers")
 	s.allowReading(x, false)
-	principal, err := s.principal(x)
 	verdicts := make([]auth.Verdict, len(names))
+	principal, err := (*auth.Principal)(nil), ended
+	if err == nil {
+		principal, err = s.principal(x)
+	}
 	if err == nil {
 		verdicts = s.weigh(x, principal, auth.Read, names...)
 	}
@@ -103,10 +117,12 @@ func (s *Server) admitPoll(x *exchange, q *pollQuery) {
 			one.deny(s, denied)
 		}
 	}
+	return principal
 }
 
 // deny answers for the feed, whatever comes of it.
 func (one *polledFeed) deny(s *Server, err error) {
+	one.moved = false
 	one.fail(s, err)
 	one.c = nil
 }
@@ -119,6 +135,7 @@ func (s *Server) pollOnce(x *exchange, q *pollQuery) (moved bool) {
 	for i := range q.feeds {
 		one := &q.feeds[i]
 		if one.c == nil {
+			moved = moved || one.moved
 			continue
 		}
 		one.body, one.moved = nil, false
@@ -209,8 +226,10 @@ func (one *polledFeed) fail(s *Server, err error) {
 	}
 }
 
-// awaitAny waits until one of the feeds moves.
-func (s *Server) awaitAny(x *exchange, q *pollQuery, d time.Duration) (news bool) {
+// awaitAny waits until one of the feeds moves. An error says that the token has ended meanwhile.
+func (s *Server) awaitAny(x *exchange, q *pollQuery, who *auth.Principal, d time.Duration) (news bool, ended error) {
+	ctx, end := s.while(x.ctx(), who)
+	defer end()
 	p := s.windows.NewPoll()
 	defer p.Leave()
 	for i := range q.feeds {
@@ -218,7 +237,11 @@ func (s *Server) awaitAny(x *exchange, q *pollQuery, d time.Duration) (news bool
 			p.On(one.feed, one.floor)
 		}
 	}
-	return p.Wait(x.ctx(), d)
+	news = p.Wait(ctx, d)
+	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
+		return false, err
+	}
+	return news, nil
 }
 
 func (q *pollQuery) answer() []byte {

@@ -40,8 +40,8 @@ func (s *Server) readFeed(k kind) gin.HandlerFunc {
 			return
 		}
 		if strings.Contains(c.Request.URL.RawQuery, "wait=") {
-			if err := s.hold(c); err != nil {
-				s.read(func(*exchange) error { return err })(c)
+			if h := s.hold(c); h.final {
+				s.read(func(x *exchange) error { return s.readHeld(x, h) })(c)
 				return
 			}
 		}
@@ -81,6 +81,12 @@ func (s *Server) readCold(x *exchange, k kind) error {
 		return nil
 	}
 	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
+	return s.tell(x, f, p, k, r, err)
+}
+
+// tell answers with what came of a read.
+func (s *Server) tell(x *exchange, f *window.Feed, p params, k kind, r window.Reading, err error) error {
+	away := p.polled && s.sendAway(x)
 	if err != nil {
 		if reset, ok := errors.AsType[*feed.ResetError](err); ok {
 			s.announce.Found(x.name, reset.Head)
@@ -93,7 +99,7 @@ func (s *Server) readCold(x *exchange, k kind) error {
 		return err
 	}
 	after := s.pollAfter(x.policy.PollAfter, f)
-	if p.polled && s.sendAway(x) {
+	if away {
 		after = pollHeaders[0]
 	}
 	a.send(s, x.c, after)

@@ -54,16 +54,20 @@ func (f *Feed) beginLocked(fl *fill) bool {
 	return true
 }
 
-// enoughLocked is the head that an answer has to cover for a read replica to give it: what was told, if nothing newer can have
-// been missed. Zero: the primary has to.
+// enoughLocked is the head that an answer has to cover for a read replica to give it: what was told and what is held, if nothing
+// newer can have been missed. Zero: the primary has to.
 func (f *Feed) enoughLocked(n want, life uint64) feed.Cursor {
 	if n.primary || !f.live || !f.head.Known || f.toldIn != life || f.doubtfulLocked() || !f.w.trusted() {
 		return feed.Cursor{}
 	}
-	if f.head.Cursor.Compare(n.enough) > 0 {
-		return f.head.Cursor
+	enough := n.enough
+	if f.head.Cursor.Compare(enough) > 0 {
+		enough = f.head.Cursor
 	}
-	return n.enough
+	if f.view != nil && f.view.Head.Compare(enough) > 0 { // the store may have told of more than the bus has
+		enough = f.view.Head
+	}
+	return enough
 }
 
 func (f *Feed) fill(fl *fill, v *View, life uint64) {
@@ -164,6 +168,11 @@ func (w *Windows) loadOnce(ctx context.Context, name feed.Name, v *View, n want)
 		return loading{view: &View{}}, nil
 	case err != nil:
 		return loading{}, err
+	}
+	if v != nil && v.Head.Compare(d.Head) > 0 { // the store has gone back: v may lack what it has let go of for newer changes
+		v = nil
+	}
+	switch {
 	case whole && !d.More:
 		l := loading{view: v.completed(d, w.most)}
 		l.large = !l.view.whole

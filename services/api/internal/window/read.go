@@ -85,6 +85,7 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 	r := Reading{}
 	n := wantOf(q, floor)
 	joined := false
+	lacking := false // what is news enough isn't all that is wanted, so what others have asked for doesn't do
 	f.mu.Lock()
 	for {
 		if v := f.view; v != nil && (f.seen > arrived || f.Current() == v) {
@@ -99,10 +100,11 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 					f.mu.Unlock()
 					return f.ask(ctx, q, floor, v, asked)
 				}
+				lacking = f.seen > arrived
 			}
 		}
 		fl := f.filling
-		if fl == nil || (fl.number <= arrived && !f.w.trusted()) || (joined && fl.number <= arrived) {
+		if fl == nil || (fl.number <= arrived && !f.w.trusted()) || (joined && fl.number <= arrived) || lacking {
 			if r.From = max(r.From, Coalesced); fl == nil {
 				r.From = Database
 			}

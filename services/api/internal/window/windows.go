@@ -228,6 +228,9 @@ func (w *Windows) Close() {
 	w.cache.StopAllGoroutines()
 }
 
+// Closed tells whether Close has been called: then every read asks the store.
+func (w *Windows) Closed() bool { return w.ctx.Err() != nil }
+
 func (w *Windows) known(name feed.Name) *Feed {
 	w.mu.Lock()
 	defer w.mu.Unlock()
