@@ -44,7 +44,7 @@ func Nginx(folder string, o Origin) (*Edge, error) {
 	text, err := adapted(Shipped("nginx", "doorbell-cache.conf"), [][2]string{
 		{"server api-1:8080 ", "server " + apis[0] + " "}, {"server api-2:8080 ", "server " + apis[1] + " "},
 		{"server gateway-1:8080 ", "server " + gateways[0] + " "}, {"server gateway-2:8080 ", "server " + gateways[1] + " "},
-		{"127.0.0.1:8079;", inner + ";"}, {"127.0.0.1:8079 ", inner + " "},
+		{"listen 127.0.0.1:8079 ", "listen " + inner + " "}, {"server 127.0.0.1:8079 ", "server " + inner + " "},
 		{"listen 80;", "listen " + addr + ";"}, {"/var/cache/nginx/", folder + "/cache-"},
 	})
 	if err != nil {
