@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,8 +121,7 @@ func TestWhoIsMuteIsToldOnceHeListens(t *testing.T) {
 
 func TestWhoIsRefusedComesBack(t *testing.T) {
 	g, d := newGateway(t, false), drive(t)
-	var refused atomic.Int64
-	g.refuse = func() bool { return refused.Add(1) <= 3 }
+	g.refusals.Store(3)
 	if a := d.open(crowd.Spec{Targets: []string{g.addr()}, Conns: 2}); a.Status.Busy != 3 {
 		t.Errorf("%d handshakes counted as refused; want 3", a.Status.Busy)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -17,7 +18,7 @@ import (
 type gateway struct {
 	*httptest.Server
 
-	refuse func() bool // answers 503
+	refusals atomic.Int64 // how many are still to be answered with 503
 
 	mu         sync.Mutex
 	says       map[net.Conn]func(string) // guarded by mu
@@ -27,7 +28,7 @@ type gateway struct {
 
 func newGateway(t *testing.T, tls bool) *gateway {
 	t.Helper()
-	g := &gateway{says: map[net.Conn]func(string){}, head: "0k3f9xa-1", refuse: func() bool { return false }}
+	g := &gateway{says: map[net.Conn]func(string){}, head: "0k3f9xa-1"}
 	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(g.serve))
 	if tls {
 		g.StartTLS()
@@ -42,7 +43,7 @@ func newGateway(t *testing.T, tls bool) *gateway {
 func (g *gateway) addr() string { return g.Listener.Addr().String() }
 
 func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
-	if g.refuse() {
+	if g.refusals.Add(-1) >= 0 {
 		w.Header().Set("Retry-After", "0")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
