@@ -26,10 +26,7 @@ func (c *Conn) nextComment() wheel.Tick {
 
 // setTimerLocked sets the timer to what is due first. What has become due later is left to the timer that is set.
 func (c *Conn) setTimerLocked() {
-	first := c.due.comment
-	if a := c.due.alarm; a != 0 && (first == 0 || a < first) {
-		first = a
-	}
+	first := wheel.First(c.due.comment, c.due.alarm)
 	if c.reason != nil || first == 0 || (c.due.timer != 0 && c.due.timer <= first) {
 		return
 	}
@@ -44,15 +41,8 @@ func (c *Conn) Due(now wheel.Tick) {
 		c.mu.Unlock()
 		return
 	}
-	passed := func(t *wheel.Tick) bool {
-		if *t == 0 || *t > now {
-			return false
-		}
-		*t = 0
-		return true
-	}
 	c.due.timer = 0
-	comment, alarm := passed(&c.due.comment), c.dialogue != nil && passed(&c.due.alarm) // before Start it waits
+	comment, alarm := c.due.comment.Take(now), c.dialogue != nil && c.due.alarm.Take(now) // before Start it waits
 	if comment {
 		c.due.commentWanted = true
 		c.due.comment = c.nextComment()

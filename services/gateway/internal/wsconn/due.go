@@ -42,16 +42,11 @@ func (c *Conn) nextPing() wheel.Tick {
 
 // setTimerLocked sets the timer to what is due first. What has become due later is left to the timer that is set.
 func (c *Conn) setTimerLocked() {
-	var first wheel.Tick
 	pong := c.due.pong
 	if c.due.flags&paused != 0 { // it could not be seen; the end of the pause sets the time anew
 		pong = 0
 	}
-	for _, t := range [...]wheel.Tick{c.due.ping, pong, c.due.message, c.due.alarm} {
-		if t != 0 && (first == 0 || t < first) {
-			first = t
-		}
-	}
+	first := wheel.First(c.due.ping, pong, c.due.message, c.due.alarm)
 	if c.reason != nil || first == 0 || (c.due.timer != 0 && c.due.timer <= first) {
 		return
 	}
@@ -66,17 +61,10 @@ func (c *Conn) Due(now wheel.Tick) {
 		c.mu.Unlock()
 		return
 	}
-	passed := func(t *wheel.Tick) bool {
-		if *t == 0 || *t > now {
-			return false
-		}
-		*t = 0
-		return true
-	}
 	c.due.timer = 0
-	late := c.due.flags&paused == 0 && passed(&c.due.pong)
-	late = passed(&c.due.message) || late
-	ping, alarm := passed(&c.due.ping), c.dialogue != nil && passed(&c.due.alarm) // before Start it waits
+	late := c.due.flags&paused == 0 && c.due.pong.Take(now)
+	late = c.due.message.Take(now) || late
+	ping, alarm := c.due.ping.Take(now), c.dialogue != nil && c.due.alarm.Take(now) // before Start it waits
 	if ping {
 		c.due.flags |= pingWanted
 		c.due.wanted = now
