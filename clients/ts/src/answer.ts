@@ -19,8 +19,8 @@ export type Read = (since: Cursor, atLeast: Cursor, signal: AbortSignal) => Prom
 
 /** Reads a feed over HTTP. */
 export const pageReader = (http: Http, name: string): Read => async (since, atLeast, signal) => {
-  const query = [since && 'since=' + since, atLeast && 'at_least=' + atLeast].filter(Boolean).join('&')
-  const { header, body } = await http.read(name, `/v1/feeds/${name}${since && '/changes'}${query && '?' + query}`, signal)
+  const at = (since && '/changes?since=' + since) + (atLeast && (since ? '&' : '?') + 'at_least=' + atLeast)
+  const { header, body } = await http.read(name, '/v1/feeds/' + name + at, signal)
   return {
     page: parsePage(body),
     small: header.get('Doorbell-Pull') === 'snapshot',
@@ -39,6 +39,6 @@ export function fits({ since, cursor, more }: Page, asked: Cursor, target: Curso
 /** Throws if a page must not be applied: some cache gave another's, or an old one, or a proxy dropped the query. */
 export function checkFit(page: Page, asked: Cursor, target: Cursor): void {
   if (fits(page, asked, target)) return
-  const range = (from: Cursor, to: Cursor) => `${from || 'nothing'} to ${to || 'anything'}`
-  throw new DoorbellError('wrong_answer', `asked for ${range(asked, target)}, got ${range(page.since, page.cursor)}: does a proxy ignore the query?`)
+  const range = (from: Cursor, to: Cursor) => `"${from}" to "${to}"`
+  throw new DoorbellError('wrong_answer', `asked for ${range(asked, target)}, got ${range(page.since, page.cursor)}: does a proxy drop the query?`)
 }

@@ -3,7 +3,7 @@ import { walks, type Cursor } from './cursor.js'
 import { watchEnvironment, hidden } from './environment.js'
 import { createFeed, type Feed, type FeedHost } from './feed.js'
 import { createHttp } from './http.js'
-import { createLadder, type Link, type Rung } from './ladder.js'
+import { createLadder, unlinked, type Link, type Rung } from './ladder.js'
 import type { News, Sink } from './line.js'
 import { listen, tell } from './listen.js'
 import { openLongPoll } from './longpoll.js'
@@ -49,10 +49,10 @@ export interface Doorbell<F extends Feed = Feed> {
 export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<any>) => F): Doorbell<F> {
   // While a server renders, there is no location, and nothing is followed.
   const url = o.url || (globalThis.location?.origin ?? 'http://localhost')
-  if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`url is ${JSON.stringify(url)}; allowed: such as https://host/path`)
+  if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`"${url}" is no URL such as https://host/path`)
   const entries = new Map<string, Entry<F>>()
   const watchers = new Set<(link: Link) => void>()
-  let link: Link = { transport: 'none', degraded: false }
+  let link = unlinked
   let updating = false
   let wanted = ''
 
@@ -60,7 +60,7 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     let e = entries.get(name)
     if (!e) {
       if (!nameForm.test(name) || name.length > 128) {
-        throw new TypeError(`${JSON.stringify(name)} is no feed's name; allowed: such as prices:BTC-KRW`)
+        throw new TypeError(`"${name}" is no name such as prices:BTC-KRW`)
       }
       entries.set(name, (e = { tabs: new Map() }))
     }
@@ -108,7 +108,6 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     }
   }
   const wake = () => {
-    for (const f of host.woken) f()
     if (tabs.leads) ladder.wake()
     else want(true)
     each((f) => f.puller.wake())
@@ -117,17 +116,18 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
   // Between tabs.
 
   const want = (wake = false) => {
-    const feeds: Record<string, Cursor> = {}
-    const items: string[] = []
+    const feeds: Record<string, Cursor | null> = {}
+    let said = ''
     for (const [name, { feed, bare }] of entries) {
       const full = feed?.puller.active
-      if (full) items.push(name)
-      if (full || bare?.puller.active) feeds[name] = full ? feed.cursor : ''
+      if (full || bare?.puller.active) {
+        feeds[name] = full ? feed.cursor : null
+        said += name + !full
+      }
     }
-    const said = Object.keys(feeds) + '|' + items
     if (said === wanted && !wake) return
     wanted = said
-    tabs.post({ k: 'want', feeds, items, visible: !hidden(), wake })
+    tabs.post({ k: 'want', feeds, visible: !hidden(), wake })
   }
   const post = (m: TabMessage) => {
     if (tabs.others || !tabs.leads) tabs.post(m)
@@ -135,7 +135,7 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
   const linkMessage = (lead?: boolean): TabMessage => ({ k: 'link', link: { ...link, error: undefined }, lead })
   /** Gives what this tab has read to the others. */
   const share = ({ name: feed, bare }: Feed<any>, page: Page) =>
-    post(bare ? { k: 'head', feed, cursor: page.cursor, spread: 0, first: false } : { k: 'page', feed, page })
+    post(bare ? { k: 'head', feed, cursor: page.cursor } : { k: 'page', feed, page })
   const letGo = (e: Entry<F>, tab?: string) => {
     for (const [id, release] of e.tabs) {
       if (tab && id !== tab) continue
@@ -144,20 +144,17 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     }
   }
   /** Follows for another tab what it wants, and tells it what is known. */
-  const serve = ({ feeds, items, wake }: TabMessage & { k: 'want' }, tab: string) => {
+  const serve = ({ feeds, wake }: TabMessage & { k: 'want' }, tab: string) => {
     tabs.post(linkMessage(), tab)
     for (const [name, e] of entries) if (!(name in feeds)) letGo(e, tab)
     for (const [name, cursor] of Object.entries(feeds)) {
       const e = entry(name)
       const had = e.tabs.get(tab)
-      if (items.includes(name)) e.tabs.set(tab, had ?? getFeed(name).retain())
-      else {
-        had?.()
-        e.tabs.set(tab, undefined)
-      }
-      const whole = e.feed?.puller.loaded && e.feed.replica.snapshot()
+      if (cursor === null) had?.()
+      e.tabs.set(tab, cursor === null ? undefined : (had ?? getFeed(name).retain()))
+      const whole = cursor !== null && e.feed?.puller.loaded && e.feed.replica.snapshot()
       if (whole && whole.cursor !== cursor) tabs.post({ k: 'page', feed: name, page: whole }, tab)
-      if (e.known !== undefined) tabs.post({ k: 'head', feed: name, cursor: e.known, spread: 0, first: true }, tab)
+      if (e.known !== undefined) tabs.post({ k: 'head', feed: name, cursor: e.known, first: true }, tab)
     }
     if (wake) ladder.wake()
     update()
@@ -186,11 +183,11 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
   }
 
   const http = createHttp(url, o)
-  const host: FeedHost = { http, persistence: o.persistence, moved: update, share, woken: new Set() }
+  const host: FeedHost = { http, persistence: o.persistence, moved: update, share }
   const ladder = createLadder(http, sink, rungs.filter(([t]) => !o.transports || (o.transports as string[]).includes(t)), linked)
   const tabs = createTabs(o.tabs ?? http.base, {
     lead() {
-      linked(ladder.link)
+      linked(unlinked)
       tabs.post(linkMessage(true))
       ladder.update()
     },

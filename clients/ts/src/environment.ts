@@ -21,19 +21,19 @@ export function watchEnvironment(wake: () => void): () => void {
   }, tick)
   unref(clock)
   const end = new AbortController()
-  const on = (target: EventTarget | undefined, name: string, f: () => void) => target?.addEventListener(name, f, { signal: end.signal })
-  on(globalThis.window, 'online', wake)
-  on(globalThis.window, 'pageshow', wake)
-  on(globalThis.document, 'resume', wake)
-  on(globalThis.document, 'visibilitychange', () => {
+  for (const name of ['online', 'pageshow', 'resume']) listenTo(name, wake, end.signal)
+  listenTo('visibilitychange', () => {
     if (hidden()) hiddenAt = now()
     else if (now() - hiddenAt > glance) wake()
-  })
+  }, end.signal)
   return () => {
     clearInterval(clock)
     end.abort()
   }
 }
+
+/** Hears of an event of the page; those of its document come up to the window. In other runtimes there are none. */
+export const listenTo = (name: string, f: () => void, signal: AbortSignal): void => globalThis.addEventListener?.(name, f, { signal })
 
 /** The page is there but nobody sees it. */
 export const hidden = () => globalThis.document?.visibilityState === 'hidden'

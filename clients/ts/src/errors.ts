@@ -26,8 +26,11 @@ export class DoorbellError extends Error {
 
 /** What isn't Doorbell's answer. */
 export function badAnswer(kind: string): DoorbellError {
-  return new DoorbellError('bad_answer', 'the answer is no ' + kind + ': is there something else at this address?')
+  return new DoorbellError('bad_answer', `no ${kind}: does something else answer here?`)
 }
+
+/** Nothing came for so long that nothing will. */
+export const silent = (): DoorbellError => new DoorbellError('silent', 'nothing comes')
 
 /** Makes any thrown thing a DoorbellError: what JSON can't read is `bad_answer`, and what fetch throws is `network`. */
 export function asError(e: unknown): DoorbellError {

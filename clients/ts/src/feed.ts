@@ -16,8 +16,6 @@ export interface FeedHost {
   moved(): void
   /** A page that this tab read, or that its own write made. */
   share(feed: Feed<any>, page: Page): void
-  /** Called when the machine woke or the network is back. */
-  readonly woken: Set<() => void>
 }
 
 /**

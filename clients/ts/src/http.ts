@@ -71,15 +71,19 @@ export function createHttp(url: string, { getToken, credentials = 'same-origin',
       method: 'POST', body: JSON.stringify(body), headers: { 'Content-Type': 'application/json', ...headers }, signal: signal ?? null,
     }),
     async fetch(path, init, bare) {
-      for (let token = bare ? undefined : await http.token(), again = token !== undefined; ; again = false) {
-        const headers = new Headers(init.headers)
-        if (token) headers.set('Authorization', 'Bearer ' + token)
-        const response = await fetch(base + path, { ...init, credentials: bare ? 'omit' : credentials, headers })
-        if (response.ok) return response
-        if (response.status !== 401 || !again) throw await problemOf(response)
+      const token = bare ? undefined : await http.token()
+      const ask = (token?: string) => fetch(base + path, {
+        ...init,
+        credentials: bare ? 'omit' : credentials,
+        headers: { ...init.headers, ...(token && { Authorization: 'Bearer ' + token }) },
+      })
+      let response = await ask(token)
+      if (response.status === 401 && token !== undefined) {
         void response.body?.cancel()
-        token = await http.token(token)
+        response = await ask(await http.token(token))
       }
+      if (!response.ok) throw await problemOf(response)
+      return response
     },
   }
   return http
@@ -93,10 +97,10 @@ async function problemOf(response: Response): Promise<DoorbellError> {
 
 /** A problem as it stands in a body. */
 export function problem({ status, code, detail, snapshot }: Record<string, any>, retryAfter = 0): DoorbellError {
-  return new DoorbellError(code ?? 'http_' + status, detail ?? 'the server answered ' + status, status, retryAfter, snapshot)
+  return new DoorbellError(code ?? 'http_' + status, detail ?? '', status, retryAfter, snapshot)
 }
 
 /** A header in seconds, as ms; 0: not there, or nonsense. */
 export function secondsToMs(header: string | null): number {
-  return Math.min(Math.max(Number(header), 0) || 0, 3600) * 1000
+  return (Math.max(0, Math.min(Number(header), 3600)) || 0) * 1000
 }

@@ -4,7 +4,7 @@
 //   try 0 ─ down ─▶ try 1 ─ down ─▶ try 2 ─ down ─▶ polling, and from the top after a backoff
 //     └─ up: in use; what was in use before is closed; below the top, try again from time to time
 
-import { DoorbellError } from './errors.js'
+import { silent, type DoorbellError } from './errors.js'
 import type { Http } from './http.js'
 import type { Line, LineEvents, Open, Sink } from './line.js'
 import { createAlarm, createBackoff, now, random } from './pace.js'
@@ -21,10 +21,12 @@ export interface Link {
   error?: DoorbellError | undefined
 }
 
+/** How a client is connected that follows nothing. */
+export const unlinked: Link = { transport: 'none', degraded: false }
+
 export type Rung = readonly [transport: Transport, open: Open]
 
 export interface Ladder {
-  readonly link: Link
   /** The set of feeds changed. Connects with the first one, and hangs up after the last. */
   update(): void
   /** The machine woke, the network is back, or somebody looks: what there is is checked, and what is missing is tried now. */
@@ -46,7 +48,7 @@ const climbAtLeast = 4_000
 const climbAtMost = 20_000
 
 export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], told: (link: Link) => void): Ladder {
-  let link: Link = { transport: 'none', degraded: false }
+  let link = unlinked
   let wanted = false
   let closed = false
   let barred = false // the gateway refused this client for good
@@ -105,7 +107,7 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
   const open = (rung: number, to: number) => {
     const [transport, opens] = rungs[rung]!
     let upAt = 0
-    const late = setTimeout(() => events.down(new DoorbellError('silent', transport + ' brings nothing')), patience)
+    const late = setTimeout(() => events.down(silent()), patience)
     const events: LineEvents = {
       up() {
         if (upAt || attempt !== mine) return
@@ -162,9 +164,6 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
   }
 
   return {
-    get link() {
-      return link
-    },
     update() {
       if (closed) return
       const any = Object.keys(sink.cursors()).length > 0

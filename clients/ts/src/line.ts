@@ -8,7 +8,7 @@ import type { Page } from './page.js'
 /** What is told of a feed, whichever way it comes. */
 export type News =
   /** See Puller.head. */
-  | { k: 'head'; feed: string; cursor: Cursor | null; spread: number; first: boolean }
+  | { k: 'head'; feed: string; cursor: Cursor | null; spread?: number | undefined; first?: boolean }
   | { k: 'page'; feed: string; page: Page }
   /** See Puller.deny. */
   | { k: 'denied'; feed: string; reason: string }
@@ -20,6 +20,9 @@ export interface Sink {
   /** A feed's part of a long poll failed. */
   problem(feed: string, e: DoorbellError): void
 }
+
+/** The feeds that are followed, as one text. */
+export const namesOf = (cursors: object): string => Object.keys(cursors).sort().join('&feed=')
 
 /** What a connection says of itself. All of it is ignored once the connection was closed, or another is in use. */
 export interface LineEvents {
@@ -58,12 +61,12 @@ interface Frame {
 
 /** Why a connection was closed. 4029 says in its reason how long to stay away: "5000 ms". */
 export function whyClosed(code: number, reason = ''): DoorbellError {
-  return new DoorbellError('closed', `closed with ${code} ${reason}`, code, code === 4029 ? parseInt(reason) || 30_000 : 0)
+  return new DoorbellError('closed', `${code} ${reason}`, code, code === 4029 ? parseInt(reason) || 30_000 : 0)
 }
 
 /** Takes one frame of WebSocket or SSE. `renew`: the token ends soon. `again`: what was denied is to be asked again after a while. */
 export function takeFrame(f: Frame, sink: Sink, events: LineEvents, renew: () => void, again: () => void): void {
-  const { denied = {}, subscribed, changed, spread = 0, goaway, degraded, error, expiring, close } = f
+  const { denied = {}, subscribed, changed, spread, goaway, degraded, error, expiring, close } = f
   const heads = (cursors: Record<string, Cursor | null> | undefined, first: boolean) => {
     for (const [feed, cursor] of Object.entries(cursors ?? {})) sink.news({ k: 'head', feed, cursor, spread, first })
   }

@@ -1,9 +1,8 @@
 // Pages by long poll: one request for all feeds, which the server holds while there is nothing new.
 
-import type { Cursor } from './cursor.js'
 import { asError, badAnswer } from './errors.js'
 import { problem } from './http.js'
-import type { Line, Open } from './line.js'
+import { namesOf, type Line, type Open } from './line.js'
 import { now } from './pace.js'
 import { parsePage } from './page.js'
 
@@ -27,14 +26,15 @@ export const openLongPoll: Open = (http, sink, events) => {
   const run = async () => {
     let first = true
     for (let done = 0; !closed; ) {
-      const all = Object.entries(sink.cursors(true))
-      asked = names(all)
+      const cursors = sink.cursors(true)
+      const all = Object.entries(cursors)
+      asked = namesOf(cursors)
       if (!asked) {
         await sleep()
         continue
       }
       if (done >= all.length) done = 0
-      const some: [string, Cursor][] = all.slice(done, done + feedsPerRequest)
+      const some = all.slice(done, done + feedsPerRequest)
       const began = now()
       const { signal } = (request = new AbortController())
       let moved: [string, any][]
@@ -62,7 +62,7 @@ export const openLongPoll: Open = (http, sink, events) => {
 
   const line: Line = {
     update() {
-      if (names(Object.entries(sink.cursors(true))) !== asked) line.check()
+      if (namesOf(sink.cursors(true)) !== asked) line.check()
     },
     check() {
       wake?.()
@@ -76,5 +76,3 @@ export const openLongPoll: Open = (http, sink, events) => {
   run().catch((e) => closed || events.down(asError(e)))
   return line
 }
-
-const names = (feeds: [string, Cursor][]) => feeds.map(([feed]) => feed).sort().join()

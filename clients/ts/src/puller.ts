@@ -6,7 +6,7 @@ import { checkFit, fits, type Answer, type Read } from './answer.js'
 import { checkCursor, epochOf, newer, walks, type Cursor } from './cursor.js'
 import { offline } from './environment.js'
 import { DoorbellError, asError } from './errors.js'
-import type { Link } from './ladder.js'
+import { unlinked, type Link } from './ladder.js'
 import { createAlarm, createBackoff, createPollPace, now, random } from './pace.js'
 import type { Page } from './page.js'
 import type { Applied, Replica } from './replica.js'
@@ -57,7 +57,7 @@ export interface Puller {
    * The feed is at `to`: '' means that it doesn't exist, null that nobody knows. `first`: a subscription begins with it,
    * and it counts also if it is older.
    */
-  head(to: Cursor | null, spread: number, first: boolean): void
+  head(to: Cursor | null, spread?: number, first?: boolean): void
   /** The feed is at least there: after a write of this client. */
   expect(to: Cursor): void
   /** A page that somebody else read. Taken only if it begins exactly where this client is, or is a newer snapshot. */
@@ -78,17 +78,15 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
   let floor: Cursor = '' // what the next snapshot has to cover
 
   // How news come.
-  let link: Link = { transport: 'none', degraded: false }
+  let link = unlinked
   let denied: DoorbellError | undefined
   let remote = false // and the leading tab reads
 
   // When the next read is. 0: none is due.
   let active = false
-  let nowAt = 0
-  let pullAt = 0
-  let pollAt = 0
-  let retryAt = 0
-  let notBefore = 0
+  let dueAt = 0
+  let retryAt = 0 // but not before: something failed
+  let notBefore = 0 // nor before: the server said so
   let busy: AbortController | undefined
   let resets: number[] = []
   let small = false
@@ -131,20 +129,18 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     heads = signalled && !polls() && steps.length <= stepsRemembered && epochOf(steps[0]!) === epochOf(to) ? steps : [to]
   }
 
+  const plan = (at: number) => (dueAt = Math.min(dueAt || at, at))
   const arm = () => {
     timer()
     if (!active || busy) return
-    if (ahead(head()) && (loaded || replica.from)) pullAt ||= now()
-    else pullAt = 0
-    if (!polls() || remote) pollAt = 0
-    else pollAt ||= now() + pace.first()
-    const at = retryAt || Math.min(...[nowAt, pullAt, pollAt].filter(Boolean))
-    if (at < Infinity) timer(catchUp, Math.max(at, notBefore) - now())
+    if (ahead(head()) && (loaded || replica.from)) dueAt ||= now()
+    if (polls() && !remote) dueAt ||= now() + pace.first()
+    if (dueAt) timer(catchUp, Math.max(dueAt, retryAt, notBefore) - now())
   }
 
   const catchUp = async () => {
     const { signal } = (busy = new AbortController())
-    nowAt = pullAt = retryAt = pollAt = 0
+    dueAt = retryAt = 0
     let target: Cursor = ''
     try {
       if (replica.from && epochOf(head()) > epochOf(replica.from)) {
@@ -187,7 +183,7 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     const { cursor, more } = page
     if (replica.from !== asked) {
       // Something else came meanwhile, and that was for nothing.
-      if (behind()) nowAt = now()
+      if (behind()) dueAt = now()
       return false
     }
     checkFit(page, whole ? '' : asked, target)
@@ -198,7 +194,6 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     backoff.reset()
     if (more) return true
     pace.answered(cursor !== asked, a.pollAfter)
-    if (!ahead(head())) nowAt = 0
     caughtUp()
     return false
   }
@@ -216,11 +211,9 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     loaded = true
     retryAt = 0
     if (!ahead(head())) {
-      pullAt = 0
       freshAt = now()
+      dueAt = polls() && !remote ? freshAt + pace.next() : 0
     }
-    if (link.transport === 'long-poll' || remote) nowAt = 0
-    pollAt = now() + pace.next()
     changed()
   }
 
@@ -231,9 +224,7 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
       const to = /at_least=([0-9a-z]{7}-\d+)/.exec(e.snapshot)?.[1] ?? ''
       // The primary says that this client was ahead of the feed: what was signalled up to there is history that is no more.
       if (to && newer(replica.from, to) && !ahead(head())) heads = [to]
-      startOver(to)
-      nowAt = now()
-      return
+      return startOver(to)
     }
     if (e.code === 'no_feed') {
       if (!target && !exists) {
@@ -251,7 +242,7 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     // What trying again won't cure is tried again rarely: rights and configurations change.
     const final = e.status >= 400 && e.status < 500 && ![404, 408, 409, 425, 429].includes(e.status)
     const delay = final ? 30_000 + random(30_000) : polls() ? pace.next() : backoff.next()
-    retryAt = now() + Math.max(delay, e.retryAfter + random(e.retryAfter / 2))
+    dueAt = retryAt = now() + Math.max(delay, e.retryAfter + random(e.retryAfter / 2))
     if (e.retryAfter) notBefore = now() + e.retryAfter
   }
 
@@ -259,11 +250,11 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
   const startOver = (to: Cursor) => {
     replica.from = ''
     floor = to
-    const t = now()
+    const t = (dueAt = now())
     resets = [...resets.filter((at) => t - at < resetsWithin), t]
     if (resets.length < resetsAllowed) return
     resets = []
-    error = new DoorbellError('reset_loop', 'the feed is reset again and again')
+    error = new DoorbellError('reset_loop', 'reset again and again')
     retryAt = notBefore = t + resetRest + random(resetRest)
   }
 
@@ -295,44 +286,40 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
       busy?.abort()
       backoff.reset()
       retryAt = 0
-      if (!bare || polls()) nowAt = unlessLed(firstGrace)
+      if (!bare || polls()) dueAt = unlessLed(firstGrace)
       arm()
     },
     link(to, elsewhere) {
       const led = elsewhere && !bare
-      const another = to.transport !== link.transport
-      if (another) {
+      if (to.transport !== link.transport) {
         unknown = false
         denied = undefined
       }
-      if (another || to.degraded !== link.degraded || led !== remote) pollAt = 0
-      if (remote && !led && active) nowAt = now() // this tab leads now
+      if (remote && !led) dueAt = now() // this tab leads now
       link = to
       remote = led
       arm()
       changed()
     },
-    head(to, spread, first) {
+    head(to, spread = 0, first = false) {
       unknown = to === null
       if (first) denied = undefined
       if (to !== null) {
         const { from } = replica
         const news = newer(checkCursor(to), head())
         if (first || news) exists = to !== ''
+        const planned = dueAt && ahead(head())
         if (news || !to) remember(to, !first)
-        if (first && (to !== from || !loaded)) nowAt ||= unlessLed(leaderGrace)
-        else if (news && ahead(to)) pullAt ||= unlessLed(leaderGrace) + random(spread)
-        if (first && to === from && !busy) {
-          if (!remote) nowAt = 0
-          caughtUp()
-        }
+        if (first && (to !== from || !loaded)) plan(unlessLed(leaderGrace))
+        else if (news && ahead(to) && !planned) plan(unlessLed(leaderGrace) + random(spread))
+        if (first && to === from && !busy) caughtUp()
       }
       arm()
       changed()
     },
     expect(to) {
       if (newer(to, head())) remember(to, true)
-      pullAt = now()
+      dueAt = now()
       arm()
     },
     offer(page) {
@@ -341,13 +328,13 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
       const follows = since ? since === from : !walks(from) && ahead(cursor) && (from || !newer(have, cursor))
       if (follows && fits(page, since, floor)) {
         apply(page, false)
-        if (more) nowAt = now()
+        if (more) dueAt = now()
         else caughtUp()
         arm()
       } else if (from && ahead(cursor)) puller.expect(cursor)
     },
     deny(reason) {
-      denied = new DoorbellError(reason, 'this client may not follow it', 403)
+      denied = new DoorbellError(reason, 'may not be followed', 403)
       changed()
     },
     refused(e) {

@@ -1,7 +1,7 @@
 // Signals over server-sent events, read with fetch so that a token can travel in a header.
 
-import { DoorbellError, asError, badAnswer } from './errors.js'
-import { takeFrame, type Line, type Open } from './line.js'
+import { DoorbellError, asError, badAnswer, silent } from './errors.js'
+import { namesOf, takeFrame, whyClosed, type Line, type Open } from './line.js'
 import { createAlarm, createBackoff } from './pace.js'
 
 /** Twice the server's comment interval, and some more: whoever is silent for so long is not there. In ms. */
@@ -18,19 +18,19 @@ export const openSSE: Open = (http, sink, events) => {
   const retry = createAlarm()
   const backoff = createBackoff()
 
-  const alive = (limit: number) => silence(() => events.down(new DoorbellError('silent', 'the stream brings nothing')), limit)
+  const alive = (limit: number) => silence(() => events.down(silent()), limit)
   const renew = () => void http.token().then((t) => http.token(t)).then(line.check, () => 0)
   const again = () => retry(line.check, 1_000 + backoff.next())
 
-  const read = async (query: string, signal: AbortSignal) => {
-    if (query.length > longestURL) throw new DoorbellError('too_long', 'too many feeds for one URL')
-    const { headers, body } = await http.fetch('/v1/signals?' + query, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal })
+  const read = async (names: string, signal: AbortSignal) => {
+    if (names.length > longestURL) throw new DoorbellError('too_long', 'too many feeds')
+    const { headers, body } = await http.fetch('/v1/signals?feed=' + names, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal })
     if (!/^text\/event-stream/.test(headers.get('Content-Type') ?? '') || !body) throw badAnswer('event stream')
     const reader = body.pipeThrough(new TextDecoderStream()).getReader()
     for (let rest = ''; ; ) {
       const { done, value } = await reader.read()
       if (signal.aborted) return
-      if (done) throw new DoorbellError('closed', 'the stream ended')
+      if (done) throw whyClosed(1006)
       alive(silentFor)
       const blocks = (rest + value).replace(/\r/g, '').split('\n\n')
       rest = blocks.pop()!
@@ -44,13 +44,13 @@ export const openSSE: Open = (http, sink, events) => {
 
   const line: Line = {
     update() {
-      const query = Object.keys(sink.cursors()).sort().map((feed) => 'feed=' + feed).join('&')
-      if (query === following) return
-      following = query
+      const names = namesOf(sink.cursors())
+      if (names === following) return
+      following = names
       stream.abort()
       const { signal } = (stream = new AbortController())
       alive(firstWithin)
-      read(query, signal).catch((e) => signal.aborted || events.down(asError(e)))
+      read(names, signal).catch((e) => signal.aborted || events.down(asError(e)))
     },
     check() {
       // A stream can't be asked, so it is begun again.

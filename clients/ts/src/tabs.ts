@@ -5,7 +5,7 @@
 //   any tab  ── page (its own write) ──▶ all
 
 import type { Cursor } from './cursor.js'
-import { hidden } from './environment.js'
+import { hidden, listenTo } from './environment.js'
 import type { Link } from './ladder.js'
 import type { News } from './line.js'
 import { createAlarm, now } from './pace.js'
@@ -14,8 +14,8 @@ import { createAlarm, now } from './pace.js'
 export type TabMessage = News
   /** `lead`: there is a new leader, so say what you want. */
   | { k: 'link'; link: Link; lead?: boolean | undefined }
-  /** A follower follows these and no others, and is there. `wake`: doubt your connection. */
-  | { k: 'want'; feeds: Record<string, Cursor>; items: string[]; wake: boolean; visible: boolean }
+  /** A follower follows these and no others, and is there; null: signals alone. `wake`: doubt your connection. */
+  | { k: 'want'; feeds: Record<string, Cursor | null>; wake: boolean; visible: boolean }
   /** The leader has been hidden for long, and browsers slow such tabs down: take over. */
   | { k: 'take' }
 
@@ -112,7 +112,7 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
     channel.onmessage = ({ data }) => take(data)
     const seen = () => (hiddenAt = hidden() ? now() : 0)
     seen()
-    globalThis.document?.addEventListener('visibilitychange', seen, { signal })
+    listenTo('visibilitychange', seen, signal)
     // A lock of this tab's own: the leader waits for it, and has it when the tab is gone.
     request(lockOf(id), {}, () => new Promise((resolve) => signal.addEventListener('abort', resolve))).catch(() => 0)
     elect()

@@ -1,6 +1,6 @@
 // Signals over WebSocket.
 
-import { DoorbellError, asError } from './errors.js'
+import { asError, silent } from './errors.js'
 import { takeFrame, whyClosed, type Line, type Open } from './line.js'
 import { createAlarm, createBackoff } from './pace.js'
 
@@ -30,7 +30,7 @@ export const openWebSocket: Open = (http, sink, events) => {
   const send = (command: object) => {
     if (socket?.readyState === 1) socket.send(JSON.stringify(command))
   }
-  const deadline = (limit: number) => silence(() => events.down(new DoorbellError('silent', 'the gateway does not answer')), limit)
+  const deadline = (limit: number) => silence(() => events.down(silent()), limit)
   const ping = (limit: number) => {
     deadline(limit)
     send({ ping: ++pings })

@@ -30,6 +30,12 @@ interface Pending {
 export function writable<F extends Feed<any>>(feed: F): F & Writes<any> {
   const { replica, puller, host } = feed
   const laid = new Set<Pending>()
+  const woken = new Set<() => void>() // called when the machine woke or the network is back
+  const { wake } = puller
+  puller.wake = () => {
+    for (const f of woken) f()
+    wake()
+  }
   let confirmed: { at: Cursor; pending: Pending[] }[] = [] // written, and not yet part of what was read
   let last: Promise<unknown> = Promise.resolve()
 
@@ -76,7 +82,7 @@ export function writable<F extends Feed<any>>(feed: F): F & Writes<any> {
     for (const p of pending) laid.add(p)
     show(pending)
     emit()
-    const turn = last.then(() => send(host, feed.name, changes, signal))
+    const turn = last.then(() => send(host.http, woken, feed.name, changes, signal))
     last = turn.catch(() => 0)
     try {
       const { cursor, first } = await turn

@@ -11,7 +11,8 @@ const passing = [0, 408, 409, 425, 429, 502, 503, 504]
  * refused it with, or the signal's reason.
  */
 export async function send(
-  host: { http: Http; woken: Set<() => void> },
+  http: Http,
+  woken: Set<() => void>,
   feed: string,
   changes: readonly object[],
   signal?: AbortSignal,
@@ -20,7 +21,7 @@ export async function send(
   for (const backoff = createBackoff(); ; ) {
     signal?.throwIfAborted()
     try {
-      const { body } = await host.http.post(`/v1/feeds/${feed}/changes`, { changes }, signal, { 'Idempotency-Key': key })
+      const { body } = await http.post(`/v1/feeds/${feed}/changes`, { changes }, signal, { 'Idempotency-Key': key })
       const { cursor, first } = body as { cursor?: string; first?: number }
       if (cursor === undefined) throw new DoorbellError('bad_answer', 'the answer is not that of a write')
       return { cursor: checkCursor(cursor), first: first ?? 0 }
@@ -29,7 +30,7 @@ export async function send(
       const error = asError(e)
       const again = passing.includes(error.status) && error.code !== 'bad_answer'
       if (!again) throw error
-      await pause(host.woken, Math.max(backoff.next(), error.retryAfter), signal)
+      await pause(woken, Math.max(backoff.next(), error.retryAfter), signal)
     }
   }
 }
