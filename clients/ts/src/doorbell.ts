@@ -49,7 +49,7 @@ export interface Doorbell<F extends Feed = Feed> {
 export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<any>) => F): Doorbell<F> {
   // While a server renders, there is no location, and nothing is followed.
   const url = o.url || globalThis.location?.origin || 'http://localhost'
-  if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`"${url}" is no URL such as https://host/path`)
+  if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`no URL such as https://host/path: ${url}`)
   const entries = new Map<string, Entry<F>>()
   const watchers = new Set<(link: Link) => void>()
   let link = unlinked
@@ -60,7 +60,7 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     let e = entries.get(name)
     if (!e) {
       if (!nameForm.test(name) || name.length > 128) {
-        throw new TypeError(`"${name}" is no name such as prices:BTC-KRW`)
+        throw new TypeError(`no name such as prices:BTC-KRW: ${name}`)
       }
       entries.set(name, (e = { tabs: new Map() }))
     }

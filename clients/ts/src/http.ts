@@ -105,5 +105,5 @@ export function problem({ status, code, detail, snapshot }: Record<string, any>,
 
 /** A header in seconds, as ms; 0: not there, or nonsense. */
 export function secondsToMs(header: string | null): number {
-  return (Math.max(0, Math.min(Number(header), 3600)) || 0) * 1000
+  return (Math.max(0, Math.min(+header!, 3600)) || 0) * 1000
 }

@@ -81,12 +81,6 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
     giveUp()
     drop()
   }
-  const bar = (e: DoorbellError) => {
-    over = true
-    hangUp()
-    say('polling', e)
-  }
-  const refusedForGood = ({ status }: DoorbellError) => status === 4003 || status === 4009
   /** From the top, after a backoff, but not before the server allows it. */
   const tryLater = (e?: DoorbellError) => timer(tryAll, Math.max(backoff.next(), e?.retryAfter ?? 0))
   const planClimb = () => {
@@ -130,10 +124,14 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
       down(e) {
         late()
         mine.close()
-        if (attempt === mine) {
-          if (refusedForGood(e)) bar(e)
-          else tryFrom(rung + 1, to, e)
-        } else if (line === mine) lost(rung, now() - upAt, e)
+        const failed = attempt === mine
+        if (!failed && line !== mine) return
+        if (e.status === 4003 || e.status === 4009) {
+          over = true
+          hangUp()
+          say('polling', e)
+        } else if (failed) tryFrom(rung + 1, to, e)
+        else lost(rung, now() - upAt, e)
       },
       degraded(yes) {
         if (line === mine) say(transport, undefined, yes)
@@ -151,7 +149,6 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
   const lost = (rung: number, lasted: number, e: DoorbellError) => {
     drop()
     say('polling', e)
-    if (refusedForGood(e)) return bar(e)
     if (lasted >= Bound.stableAfter) {
       strikes[rung] = 0
       backoff.reset()

@@ -12,6 +12,7 @@ const enum Bound {
   hold = 20,
   /** In ms: a server that answers at once, again and again, with nothing does not hold. */
   rest = 1_000,
+  atOnce = 500,
   /** The server takes so many feeds in one request. Of more, some after the others are asked, each for a part of the time. */
   feedsPerRequest = 1_000,
 }
@@ -58,7 +59,7 @@ export const openLongPoll: Open = (http, sink, events) => {
         if (page.code) sink.problem(feed, problem(page))
         else sink.news({ k: 'offer', feed, with: [parsePage(page)] })
       }
-      if (!first && now() - began < Bound.rest / 2 && moved.every(([, page]) => page.code)) await sleep(Bound.rest)
+      if (!first && now() - began < Bound.atOnce && moved.every(([, page]) => page.code)) await sleep(Bound.rest)
       first = false
     }
   }

@@ -92,7 +92,7 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
   let notBefore = 0 // nor before: the server said so
   let busy: AbortController | undefined
   let resets: number[] = []
-  let small = false
+  let small: boolean | undefined // so that a snapshot is pulled
   const timer = createAlarm()
   const pace = createPollPace()
   const backoff = createBackoff()
@@ -105,10 +105,7 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
   const head = () => heads.at(-1)!
   const ahead = (c: Cursor = head()) => newer(c, replica.from)
   const behind = () => !loaded || replica.from !== replica.have || ahead()
-  const polls = () => {
-    const { transport, degraded } = link
-    return transport === 'polling' || ((degraded || unknown) && (transport === 'websocket' || transport === 'sse'))
-  }
+  const polls = () => link.transport === 'polling' || link.degraded || unknown
   /** In so many ms, if the leading tab has not brought it by then. */
   const unlessLed = (ms: number) => now() + (remote ? ms : 0)
 
@@ -136,7 +133,7 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
     timer()
     if (!active || busy) return
     if (ahead() && (loaded || replica.from)) dueAt ||= now()
-    if (polls() && !remote) dueAt ||= now() + pace.first()
+    else if (polls() && !remote) dueAt ||= now() + pace.first()
     if (dueAt) timer(catchUp, Math.max(dueAt, retryAt, notBefore) - now())
   }
 
@@ -154,17 +151,17 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
       for (let more = true; more && active; ) {
         const { from } = replica
         const steps = known.filter(ahead)
-        const whole = !from || (small && !walks(from) && steps.length > 0)
+        const since = small && steps[0] && !walks(from) ? '' : from
         // The oldest is what those who were on time have asked for, so caches hold it.
-        const step = (whole || walks(from) ? steps.at(-1) : steps[0]) ?? ''
+        const step = (since && !walks(from) ? steps[0] : steps.at(-1)) ?? ''
         if (newer(step, target)) target = step
-        more = take(from, target, whole, await read(whole ? '' : from, target, signal))
+        more = take(from, since, target, await read(since, target, signal))
         if (more) known = heads = [head()]
       }
       // A cache gave an old step. The way on is known, so all of it is asked for at once.
       const way = [replica.from, ...known.filter(ahead)]
       const rest = await Promise.all(way.slice(1).map((to, i) => read(way[i]!, to, signal)))
-      rest.forEach((a, i) => take(way[i]!, way[i + 1]!, false, a))
+      rest.forEach((a, i) => take(way[i]!, way[i]!, way[i + 1]!, a))
       if (known.some(ahead)) heads = [head()]
     } catch (e) {
       if (!signal.aborted) failed(asError(e), target)
@@ -175,23 +172,23 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
     }
   }
 
-  /** Takes an answer to what was asked from `asked` on; tells whether more follows. */
-  const take = (asked: Cursor, target: Cursor, whole: boolean, a: Answer): boolean => {
+  /** Takes the answer to a question that was asked at `at`; tells whether more follows. */
+  const take = (at: Cursor, since: Cursor, target: Cursor, a: Answer): boolean => {
     const { page } = a
     const { cursor, more } = page
-    if (replica.from !== asked) {
+    if (replica.from !== at) {
       // Something else came meanwhile, and that was for nothing.
       if (behind()) dueAt = now()
       return false
     }
-    checkFit(page, whole ? '' : asked, target)
-    small = !!a.small && !more
-    if (whole && asked && more) return true // too large by now for one answer: by delta, then
-    if (!whole || ahead(cursor)) apply(page, true)
+    checkFit(page, since, target)
+    small = a.small && !more
+    if (since !== at && more) return true // too large by now for one answer: by delta, then
+    if (since || ahead(cursor)) apply(page, true)
     error = undefined
     backoff.reset()
     if (more) return true
-    pace.answered(cursor !== asked, a.pollAfter)
+    pace.answered(cursor !== at, a.pollAfter)
     caughtUp()
     return false
   }
@@ -252,7 +249,7 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
     resets = [...resets.filter((at) => t - at < Bound.resetsWithin), t]
     if (resets.length < Bound.resetsAllowed) return
     resets = []
-    error = new DoorbellError('reset_loop', 'reset again and again')
+    error = new DoorbellError('reset_loop', 'too many resets')
     retryAt = notBefore = t + Bound.resetRest + random(Bound.resetRest)
   }
 
@@ -333,7 +330,7 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
       } else if (from && ahead(cursor)) puller.expect(cursor)
     },
     deny(reason) {
-      denied = new DoorbellError(reason, 'may not be followed', 403)
+      denied = new DoorbellError(reason, reason, 403)
       changed()
     },
     refused(e) {

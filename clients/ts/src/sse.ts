@@ -28,7 +28,7 @@ export const openSSE: Open = (http, sink, events) => {
   const read = async (names: string, signal: AbortSignal) => {
     if (names.length > Bound.longestURL) throw new DoorbellError('too_long', 'too many feeds')
     const { headers, body } = await http.fetch('/v1/signals?feed=' + names, { headers: { Accept: 'text/event-stream' }, signal })
-    if (!/^text\/event-stream/.test(headers.get('Content-Type')!) || !body) throw badAnswer('event stream')
+    if (!/^text\/event-stream/.test(headers.get('Content-Type')!) || !body) throw badAnswer('stream')
     const reader = body.pipeThrough(new TextDecoderStream()).getReader()
     for (let rest = ''; ; ) {
       const { done, value } = await reader.read()

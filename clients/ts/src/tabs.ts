@@ -62,7 +62,7 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
   let hiddenAt = 0
   let channel: BroadcastChannel | undefined
 
-  const lockOf = (tab: number | '') => `doorbell:${name}:${tab}`
+  const nameOf = (tab: number | '') => `doorbell:${name}:${tab}`
   const answered = () => {
     asked = false
     answer()
@@ -70,7 +70,7 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
   const elect = (steal?: boolean) => {
     answered()
     if (leads || signal.aborted) return
-    locks!.request(lockOf(''), steal ? { steal } : { signal }, async () => {
+    locks!.request(nameOf(''), steal ? { steal } : { signal }, async () => {
       if (signal.aborted || leads) return
       answered()
       leads = true
@@ -102,7 +102,7 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
     } else if (m.k === 'want') {
       if (!known.has(from)) {
         known.add(from)
-        locks!.request(lockOf(from), { signal }, async () => known.delete(from) && events.gone(from)).catch(() => 0)
+        locks!.request(nameOf(from), { signal }, async () => known.delete(from) && events.gone(from)).catch(() => 0)
       }
       if (m.visible && hiddenAt && now() - hiddenAt > Bound.hiddenTooLong) post({ k: 'take' }, from)
     }
@@ -110,13 +110,13 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
   }
 
   if (name !== false && locks && globalThis.BroadcastChannel) {
-    channel = new BroadcastChannel('doorbell:' + name)
+    channel = new BroadcastChannel(nameOf(''))
     channel.onmessage = ({ data }) => take(data)
     const seen = () => (hiddenAt = hidden() ? now() : 0)
     seen()
     listenTo('visibilitychange', seen, signal)
     // A lock of this tab's own: the leader waits for it, and has it when the tab is gone.
-    locks.request(lockOf(id), () => new Promise((resolve) => signal.addEventListener('abort', resolve))).catch(() => 0)
+    locks.request(nameOf(id), () => new Promise((resolve) => signal.addEventListener('abort', resolve))).catch(() => 0)
     elect()
   } else {
     leads = true

@@ -29,8 +29,9 @@ export const openWebSocket: Open = (http, sink, events) => {
   const retry = createAlarm()
   const backoff = createBackoff()
 
+  const open = () => socket?.readyState === 1
   const send = (command: object) => {
-    if (socket?.readyState === 1) socket.send(JSON.stringify(command))
+    if (open()) socket!.send(JSON.stringify(command))
   }
   const deadline = (limit: number) => silence(() => events.down(silent()), limit)
   const ping = (limit: number) => {
@@ -90,7 +91,7 @@ export const openWebSocket: Open = (http, sink, events) => {
 
   const line: Line = {
     update() {
-      if (socket?.readyState !== 1) return
+      if (!open()) return
       const wanted = sink.cursors()
       const fresh = Object.entries(wanted).filter(([feed]) => !following.has(feed))
       const gone = [...following].filter((feed) => !(feed in wanted))
