@@ -8,48 +8,66 @@ import (
 	"time"
 )
 
-// climb brings a follower that is several heads behind to the newest by the steps that the crowd took, whose URLs caches hold: the
-// oldest first, and when that was answered with no more than a step, all the others at once. What they leave, and
-// whatever goes wrong, is for a pull of the newest, so that it takes three round trips at most.
+// mayClimb tells whether a follower goes to the newest head by steps, whose URLs all share who ever were where it is.
+func (f *follower) mayClimb(now signals) bool {
+	ours := now.mode() == Live && now.head.compare(f.have) > 0 && !f.have.isZero() && f.have.base == 0
+	return ours && !f.direct && (f.have.compare(now.gap) >= 0 || now.head.seq-f.have.seq <= maxClimb)
+}
+
+// climb brings a follower to the newest head by the steps that the crowd took, which caches hold: one at first, and when that was
+// answered with an old step, those after it at once. What they leave, and whatever goes wrong, is for a pull of the
+// newest, so that it takes two round trips as a rule, and five at most.
 func (f *follower) climb(ctx context.Context, now signals) error {
-	pages, err := f.pull(ctx, now.ahead[0], now)
+	known, from := now.head, f.have
+	pages, err := f.pull(ctx, from.next(), now)
 	if err != nil || pages == 0 {
 		f.direct = true
 		return err
 	}
-	if len(now.ahead.beyond(f.have)) == 0 {
-		return nil // the origin's word, or a cache's newest; what has come meanwhile is the next pull's
-	}
-	left := f.left(now.ahead)
-	if pages == 1 && len(left) > 1 { // where one step takes several pages, the next may as well
-		if ok, err := f.leap(ctx, left); err != nil || !ok {
+	single := f.have.seq == from.seq+1
+	for leaps := 0; ; leaps++ {
+		if f.have.compare(known) >= 0 {
+			return nil // the origin's word, or a cache's newest; what has come meanwhile is the next pull's
+		}
+		now := f.box.view()
+		if now.mode() != Live || now.fatal != nil || now.head.epoch != f.have.epoch {
+			return nil // wait sees what it is
+		}
+		if !now.pullAt.After(time.Now()) {
+			known = now.head
+		}
+		if pages > 1 || leaps == maxLeaps { // where one step takes several pages, the next may as well
+			pages, err = f.pull(ctx, known, now)
+			f.direct = pages == 0
+			return err
+		}
+		var ok bool
+		if single, ok, err = f.leap(ctx, f.places(now.ahead, known, single), known); err != nil || !ok {
 			f.direct = true
 			return err
 		}
-		left = left.beyond(f.have)
 	}
-	if len(left) == 0 {
-		return nil
-	}
-	pages, err = f.pull(ctx, left[len(left)-1], f.box.view())
-	f.direct = pages == 0
-	return err
 }
 
-// left are the heads to reach: of those known, and of the ones that have come meanwhile if they are due. None when the
-// way there isn't one of steps any more; wait sees what it is.
-func (f *follower) left(known backlog) backlog {
-	now := f.box.view()
-	if now.mode() != Live || now.fatal != nil || now.head.epoch != f.have.epoch {
-		return nil
+// places are where others may have been on the way from here to known, oldest first, maxBacklog at most: at each seq where
+// changes come singly, otherwise at the heads.
+func (f *follower) places(heads backlog, known cursor, single bool) []cursor {
+	all := []cursor{f.have}
+	if single {
+		for at := f.have.next(); at.compare(known) < 0 && len(all) < maxBacklog; at = at.next() {
+			all = append(all, at)
+		}
+		return all
 	}
-	if !now.pullAt.After(time.Now()) {
-		known = now.ahead
+	for _, at := range heads.beyond(f.have) {
+		if at.compare(known) < 0 && len(all) < maxBacklog {
+			all = append(all, at)
+		}
 	}
-	return known.beyond(f.have)
+	return all
 }
 
-// step is a delta that is known to have been a step of the crowd.
+// step is the delta from a place where others may have been.
 type step struct {
 	since, to cursor
 
@@ -59,30 +77,28 @@ type step struct {
 	err    error
 }
 
-// leap asks for the steps from where the follower is over all heads, together, and hands those that fit over as one delta. ok: no
-// step failed that was needed; which of the heads are reached is another question.
-func (f *follower) leap(ctx context.Context, heads backlog) (ok bool, err error) {
+// leap asks for the steps from several places, of which the follower is at the first, together, and hands those that fit over as one delta.
+// single: one of them led a single seq on. ok: no step failed that was needed; whether known is reached is another question.
+func (f *follower) leap(ctx context.Context, places []cursor, known cursor) (single, ok bool, err error) {
 	asking, cancel := context.WithTimeout(ctx, readTimeout)
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
 	var steps []*step
-	from := f.have
-	for _, to := range heads {
-		s := &step{since: from, to: to, done: make(chan struct{})}
+	for _, place := range places {
+		s := &step{since: place, to: place.next(), done: make(chan struct{})}
 		all.Go(func() {
 			defer close(s.done)
 			s.page, s.header, s.err = f.client.page(asking, f.feed, s.since.text, ReadOptions{AtLeast: s.to.text, Limit: f.opts.Limit}, "")
 		})
 		steps = append(steps, s)
-		from = to
 	}
 	var sum *Page
 	var failed *step
 	at := f.have
 	for _, s := range steps {
 		if s.since.text != at.text {
-			continue // an answer led further than it was asked to
+			continue // an answer led further than this place
 		}
 		f.await(s.done)
 		if s.err == nil {
@@ -94,6 +110,7 @@ func (f *follower) leap(ctx context.Context, heads backlog) (ok bool, err error)
 		}
 		sum = sum.and(s.page)
 		at, _ = parseCursor(s.page.Cursor) // leadsTo has parsed it
+		single = single || at.text == s.to.text
 		f.succeeded(false, true, pollAfter(s.header))
 		if s.page.More {
 			break
@@ -101,17 +118,17 @@ func (f *follower) leap(ctx context.Context, heads backlog) (ok bool, err error)
 	}
 	if sum != nil {
 		if err := f.give(ctx, sum); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	switch now := f.box.view(); {
 	case failed != nil:
-		return false, f.failed(ctx, failed.err, failed.to, now)
-	case sum.More: // its cursor may be beyond all heads, and is none
-		pages, err := f.pull(ctx, heads[len(heads)-1], now)
-		return pages > 0, err
+		return false, false, f.failed(ctx, failed.err, failed.to, now)
+	case sum.More: // its cursor may be beyond known, and is no head
+		pages, err := f.pull(ctx, known, now)
+		return false, pages > 0, err
 	}
-	return true, nil
+	return single, true, nil
 }
 
 // and is the delta of p and then of next, each key once. A nil Page is no delta.

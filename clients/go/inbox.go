@@ -18,6 +18,7 @@ type inbox struct {
 type signals struct {
 	head    cursor    // the newest signalled; zero: none, or no such feed
 	ahead   backlog   // those on the way from have to head that are known
+	gap     cursor    // up to here others may have been told of heads that are not known
 	pullAt  time.Time // when to pull for head, spread included; zero: at once
 	fresh   bool      // a subscription has just begun
 	began   cursor    // the head it told, which counts also if it is older: the feed may have lost something
@@ -109,7 +110,7 @@ func (b *inbox) subscribed(head *cursor) {
 		s.fresh, s.began = true, *head
 		if head.isZero() || head.compare(s.head) > 0 {
 			s.head = *head
-			s.ahead = backlog{*head}.beyond(s.have) // whatever was signalled while nobody listened is unknown
+			s.ahead, s.gap = backlog{*head}.beyond(s.have), *head
 		}
 	})
 }
@@ -126,7 +127,10 @@ func (b *inbox) changed(head cursor, spread time.Duration) {
 		if head.compare(s.have) <= 0 {
 			return
 		}
-		s.ahead = s.ahead.with(head)
+		var forgot bool
+		if s.ahead, forgot = s.ahead.with(head); forgot {
+			s.gap = head
+		}
 		if s.pullAt.IsZero() { // otherwise a pull is due already, and will be for this head as well
 			s.pullAt = at
 		}

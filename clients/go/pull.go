@@ -31,11 +31,10 @@ func (f *follower) catchUp(ctx context.Context) error {
 			return nil
 		}
 	}
-	if len(now.ahead) > 1 && now.mode() == Live && !f.have.isZero() && f.have.base == 0 && !f.direct {
+	if f.mayClimb(now) {
 		return f.climb(ctx, now)
 	}
-	// One URL for everyone who was signalled this head and is where this follower is. Without a newer head, the answer is
-	// whatever there is.
+	// Without a newer head, the answer is whatever there is.
 	target := f.floor
 	if now.head.compare(f.have) > 0 && now.head.compare(target) > 0 {
 		target = now.head
