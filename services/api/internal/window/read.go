@@ -127,6 +127,9 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 		}
 		f.mu.Lock()
 		if fl.err != nil && (fl.number > arrived || gone(fl.err)) {
+			if gone(fl.err) && fl.told { // somebody has written meanwhile, so it's worth another question
+				continue
+			}
 			last, ok := f.lastLocked(q, floor)
 			f.mu.Unlock()
 			if ok {
