@@ -8,6 +8,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
+	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
@@ -139,7 +140,9 @@ func (s *Server) pollOnce(x *exchange, q *pollQuery) (moved bool) {
 		case known && head == one.since:
 		case bytes > maxResponseBytes || (moved && time.Now().After(enough)):
 		default:
-			s.pollFeed(x, one, q.limit)
+			if s.pollFeed(x, one, q.limit) {
+				enough = time.Time{}
+			}
 		}
 		one.after = pollSeconds(s.pollAfter(one.policy.PollAfter, one.feed))
 		moved = moved || one.moved
@@ -184,24 +187,26 @@ func (s *Server) headsOf(x *exchange, q *pollQuery) []feed.Cursor {
 	return heads
 }
 
-// pollFeed reads one feed that may have moved.
-func (s *Server) pollFeed(x *exchange, one *polledFeed, limit int) {
+// pollFeed reads one feed that may have moved, and tells whether there is no use in reading others: the database is gone, and each
+// would take a second to find that out.
+func (s *Server) pollFeed(x *exchange, one *polledFeed, limit int) (gone bool) {
 	p := params{since: one.since, limit: limit}
 	r, err := one.feed.Read(x.ctx(), p.query(), window.Floor{})
 	if err != nil {
 		one.fail(s, err)
-		return
+		return errors.Is(err, store.ErrUnavailable)
 	}
 	floor, quiet := beyond(r, nil)
 	if one.floor = floor; quiet {
-		return
+		return false
 	}
 	a, err := s.answer(&one.exchange, one.feed, r, p, changesRead)
 	if err != nil {
 		one.fail(s, err)
-		return
+		return false
 	}
 	one.body, one.moved = a.bodies[identity].bytes, true
+	return false
 }
 
 // fail puts the problem in the feed's place.
