@@ -58,8 +58,7 @@ const methods = http.MethodGet + ", " + http.MethodOptions
 func (g *Gateway) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 	from, ok := g.origins.Allow(r, g.proxies)
 	if !ok {
-		g.log.Warn("origin refused; if it is yours, add it to the allowed origins",
-			"origin", clip(from), "host", clip(r.Host), "remote", r.RemoteAddr)
+		g.refusals.Refused(from, r.Host, r.RemoteAddr)
 		g.metrics.handshake(outcomeOrigin)
 		problem.Write(w, problem.New(http.StatusForbidden, "origin_not_allowed", "pages of this origin may not connect"))
 	}
@@ -105,13 +104,4 @@ func tokenOf(r *http.Request) string {
 		return offered[i][len(bearer):]
 	}
 	return ""
-}
-
-// clip keeps what a stranger sent from filling the log.
-func clip(s string) string {
-	const most = 200
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
 }
