@@ -24,7 +24,7 @@ import (
 // Service is the command that runs a Node.
 func Service() command.Service {
 	return command.Service{
-		Name: "gateway", Short: "Run the gateway: signals over WebSocket",
+		Name: "gateway", Short: "Run the gateway: signals over WebSocket and as events",
 		Redis: true,
 		New:   func(c config.Config, log *slog.Logger) (command.Process, error) { return New(c, log), nil },
 	}
