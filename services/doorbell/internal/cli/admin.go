@@ -130,7 +130,11 @@ func (r *remote) admin(cmd *cobra.Command, method, path string, asked any) error
 	if resp.StatusCode != http.StatusOK {
 		var p struct{ Code, Detail string }
 		_ = json.Unmarshal(text, &p) // what isn't ours has no detail
-		return fmt.Errorf("%s (%d %s)", printable(p.Detail), resp.StatusCode, printable(p.Code))
+		err := fmt.Errorf("%s (%d %s)", printable(p.Detail), resp.StatusCode, printable(p.Code))
+		if resp.StatusCode == http.StatusUnauthorized {
+			err = fmt.Errorf("%w; --key or DOORBELL_KEY gives one", err)
+		}
+		return err
 	}
 	var pretty bytes.Buffer
 	if err := json.Indent(&pretty, text, "", "  "); err != nil {
