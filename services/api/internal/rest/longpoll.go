@@ -31,7 +31,7 @@ func (s *Server) hold(c *gin.Context) *held {
 	}
 	ctx, end := s.while(c.Request.Context(), h.who)
 	defer end()
-	h.poll.Wait(ctx, h.wait)
+	tracedWait(ctx, h.poll, h.wait)
 	h.poll.Leave()
 	forget(c)
 	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
@@ -95,7 +95,7 @@ func (s *Server) findOut(c *gin.Context, found chan<- *held) {
 		return
 	}
 	f := s.windows.Feed(x.name)
-	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
+	r, err := tracedRead(x.ctx(), f, p.query(), p.atLeast)
 	if errors.Is(err, window.ErrBehind) || errors.Is(err, window.ErrFull) || errors.Is(err, window.ErrClosed) {
 		h.final, h.params, h.err = true, p, err
 		return

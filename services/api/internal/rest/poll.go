@@ -237,7 +237,7 @@ func (s *Server) awaitAny(x *exchange, q *pollQuery, who *auth.Principal, d time
 			p.On(one.feed, one.floor)
 		}
 	}
-	news = p.Wait(ctx, d)
+	news = tracedWait(ctx, p, d)
 	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
 		return false, err
 	}

@@ -64,6 +64,9 @@ func New(opts Options) (*Server, error) {
 	}
 	s.metrics = newMetrics()
 	s.gate = admission.New(s.DatabaseCalls, s.metrics.queried)
+	if s.Traces != nil {
+		s.Store = tracedStore{s.Store}
+	}
 	s.reads = s.gate.Reader(s.Store)
 	if s.handler, err = s.routes(); err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
