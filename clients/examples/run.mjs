@@ -87,4 +87,15 @@ for (;;) {
   if ((await fetch(`http://${upstream.host}:${upstream.port}/readyz`).catch(() => ({ ok: false }))).ok) break
   await new Promise((r) => setTimeout(r, 50))
 }
+const seed = join(folder, 'seed.json')
+if (existsSync(seed)) {
+  // The feed is there when the page asks for it.
+  const { feed, changes } = JSON.parse(readFileSync(seed, 'utf8'))
+  const what = changes.length ? ['changes', JSON.stringify({ changes })] : ['touch', '']
+  const answer = await fetch(`http://${upstream.host}:${upstream.port}/v1/feeds/${feed}/${what[0]}`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: what[1] })
+  if (!answer.ok) {
+    console.error(`run: ${answer.status} ${await answer.text()}`)
+    end(1)
+  }
+}
 server.listen(Number(values.port), '127.0.0.1', () => console.log(`${name}: http://127.0.0.1:${server.address().port}/ (Ctrl-C stops it)`))

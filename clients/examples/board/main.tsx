@@ -2,9 +2,10 @@
 
 import { createDoorbell, type WritableFeed } from '@doorbell/client'
 import { indexedDBPersistence } from '@doorbell/client/persist'
-import { DoorbellProvider, useDoorbellStatus, useFeed } from '@doorbell/client/react'
-import { useEffect, useState } from 'react'
+import { DoorbellProvider, useFeed } from '@doorbell/client/react'
+import { useEffect, useRef, useState } from 'react'
 import { createRoot } from 'react-dom/client'
+import { Status } from '../status.js'
 
 interface Card { text: string; column: Column; at: number }
 type Column = 'todo' | 'doing' | 'done'
@@ -13,10 +14,8 @@ const columns: [Column, string][] = [['todo', 'To do'], ['doing', 'Doing'], ['do
 const name = 'board:team'
 const db = createDoorbell({ url: '', persistence: indexedDBPersistence({ name: 'team-board' }) })
 
-const examples: [string, Column][] = [
-  ['Open this page in a second tab', 'todo'], ['Pull the network plug, edit, and plug it in again', 'todo'],
-  ['Move a card with the arrow buttons', 'doing'], ['Read the ten lines in docs/client.md', 'done'],
-]
+/** Where the keyboard is when a card has moved: on the same button of the same card. */
+let focusOn: { id: string; by: number } | undefined
 
 /** How many writes of this tab are on their way, and what went wrong last. */
 function useWrites() {
@@ -32,7 +31,18 @@ function useWrites() {
 function CardView({ id, card, feed, write }: { id: string; card: Card; feed: WritableFeed<Card>; write: (p: Promise<unknown>) => void }) {
   const [text, setText] = useState<string>()
   const at = columns.findIndex(([c]) => c === card.column)
-  const move = (by: number) => write(feed.put(id, { ...card, column: columns[at + by]![0], at: Date.now() }))
+  const buttons = useRef<HTMLDivElement>(null)
+  const move = (by: number) => {
+    focusOn = { id, by }
+    write(feed.put(id, { ...card, column: columns[at + by]![0], at: Date.now() }))
+  }
+  useEffect(() => {
+    if (focusOn?.id !== id) return
+    const [back, on] = buttons.current!.querySelectorAll('button')
+    const wanted = focusOn.by < 0 ? back : on
+    ;(wanted!.disabled ? (wanted === on ? back : on) : wanted)!.focus()
+    focusOn = undefined
+  }, [id])
   const save = () => {
     if (text !== undefined && text.trim() && text !== card.text) write(feed.put(id, { ...card, text: text.trim() }))
     setText(undefined)
@@ -46,10 +56,10 @@ function CardView({ id, card, feed, write }: { id: string; card: Card; feed: Wri
           if (e.key === 'Escape') setText(undefined)
         }}
       />
-      <div className="actions">
+      <div className="actions" ref={buttons}>
         <button disabled={at === 0} onClick={() => move(-1)} aria-label={`Move “${card.text}” to ${columns[at - 1]?.[1]}`}>←</button>
         <button disabled={at === 2} onClick={() => move(1)} aria-label={`Move “${card.text}” to ${columns[at + 1]?.[1]}`}>→</button>
-        <button className="delete" onClick={() => write(feed.delete(id))} aria-label={`Delete “${card.text}”`}>Delete</button>
+        <button className="delete" onClick={() => { write(feed.delete(id)); document.querySelector<HTMLInputElement>('.add input')!.focus() }} aria-label={`Delete “${card.text}”`}>Delete</button>
       </div>
     </li>
   )
@@ -57,26 +67,15 @@ function CardView({ id, card, feed, write }: { id: string; card: Card; feed: Wri
 
 function Board() {
   const { items, feed } = useFeed<Card>(name)
-  const { state, transport, staleSince } = useDoorbellStatus(name)
   const { waiting, problem, write } = useWrites()
   const [text, setText] = useState('')
   const add = (text: string, column: Column) => feed.put(crypto.randomUUID(), { text, column, at: Date.now() })
-  useEffect(() => {
-    // A board that nobody has used yet gets something to look at.
-    void feed.ready().then(() => {
-      if (!feed.cursor) void feed.write(examples.map(([text, column], i) => ({ key: 'example-' + i, value: { text, column, at: i } }))).catch(() => 0)
-    })
-  }, [feed])
   const cards = [...items].sort(([, a], [, b]) => a.at - b.at)
-  const as = { live: 'Live', polling: 'Polling', 'catching-up': 'Catching up', offline: 'Offline', denied: 'Denied', idle: 'Starting' }[state]
   return (
     <>
       <header className="top">
         <h1>Team board</h1>
-        <p className="status" data-state={state} role="status">
-          {as}{state === 'live' ? ` over ${transport}` : staleSince ? `, as of ${new Date(staleSince).toLocaleTimeString()}` : ''}
-          {waiting > 0 && <span className="waiting">{waiting} {waiting === 1 ? 'change is' : 'changes are'} waiting</span>}
-        </p>
+        <Status feed={name} waiting={waiting} />
       </header>
       <main>
         {problem && <p className="problem" role="alert">{problem}</p>}
@@ -88,7 +87,8 @@ function Board() {
           <input value={text} onChange={(e) => setText(e.target.value)} aria-label="A new card" placeholder="What is to be done?" maxLength={200} />
           <button className="primary">Add card</button>
         </form>
-        <div className="columns">
+        {/* Not before there is something to show, so that nothing is pushed about. */}
+        <div className="columns" hidden={!feed.cursor}>
           {columns.map(([column, title]) => {
             const here = cards.filter(([, c]) => c.column === column)
             return (

@@ -1,9 +1,10 @@
-// The page shows a feed of 200 symbols. All that concerns Doorbell is useFeed, useItem and useDoorbellStatus.
+// The page shows a feed of 200 symbols. All that concerns Doorbell is useFeed, useItem, and Status.
 
 import { createDoorbell } from '@doorbell/client'
-import { DoorbellProvider, useDoorbellStatus, useFeed, useItem } from '@doorbell/client/react'
+import { DoorbellProvider, useFeed, useItem } from '@doorbell/client/react'
 import { memo, useEffect, useMemo, useRef, useState } from 'react'
 import { createRoot } from 'react-dom/client'
+import { Status } from '../status.js'
 import { change, type Quote } from './quote.js'
 
 const feed = 'prices:all'
@@ -31,33 +32,26 @@ const signed = (n: number) => (n > 0 ? '+' : n < 0 ? '−' : '±') + Math.abs(n)
 const Row = memo(function Row({ symbol }: { symbol: string }) {
   const quote = useItem<Quote>(feed, symbol)
   const last = useRef(quote?.price)
-  const cell = useRef<HTMLTableCellElement>(null)
+  const cell = useRef<HTMLSpanElement>(null)
   useEffect(() => {
     const was = last.current
     last.current = quote?.price
     if (was === undefined || !quote || was === quote.price || matchMedia('(prefers-reduced-motion: reduce)').matches) return
-    cell.current?.animate([{ backgroundColor: `var(--${quote.price > was ? 'up' : 'down'}-wash)` }, { backgroundColor: 'transparent' }], 700)
+    cell.current!.dataset['went'] = quote.price > was ? 'up' : 'down'
+    // Opacity alone is what browsers animate without painting anew.
+    cell.current!.animate({ opacity: [1, 0] }, { duration: 700, pseudoElement: '::before' })
   }, [quote])
   if (!quote) return null
   const by = change(quote)
   return (
     <tr>
       <th scope="row">{symbol}</th>
-      <td ref={cell} className="price">{price.format(quote.price)}</td>
+      <td className="price"><span ref={cell}>{price.format(quote.price)}</span></td>
       <td className={by > 0 ? 'up' : by < 0 ? 'down' : ''}>{signed(by)}</td>
       <td className="wide">{compact.format(quote.volume * quote.price)}</td>
     </tr>
   )
 })
-
-function Status() {
-  const { state, transport, staleSince } = useDoorbellStatus(feed)
-  const words = { live: 'live', 'catching-up': 'catching up', polling: 'polling', offline: 'offline', denied: 'denied', idle: 'starting' }[state]
-  const since = staleSince && state !== 'polling' ? `, as of ${new Date(staleSince).toLocaleTimeString()}` : ''
-  // Catching up many times a second is what being live looks like.
-  const calm = state === 'catching-up' && transport !== 'none' && !since ? 'live' : state
-  return <p className="status" data-state={calm} role="status">{calm === 'live' ? 'live' : words}{calm === 'live' ? '' : since} · {transport}</p>
-}
 
 function Board() {
   const { items } = useFeed<Quote>(feed)
@@ -81,15 +75,15 @@ function Board() {
   return (
     <>
       <header className="top">
-        <p className="wordmark">Price board</p>
-        <Status />
+        <h1>Price board</h1>
+        <Status feed={feed} />
       </header>
       <main>
         <section className="figures" aria-label="The market">
-          <div><span>Symbols</span><b>{items.size}</b></div>
+          <div><span>Symbols</span><b>{items.size || '–'}</b></div>
           <div><span>Rising</span><b className="up">{up}</b></div>
           <div><span>Falling</span><b className="down">{down}</b></div>
-          <div><span>Turnover</span><b>{compact.format(all.reduce((n, q) => n + q.volume * q.price, 0))}</b></div>
+          <div><span>Turnover, ₩</span><b>{compact.format(all.reduce((n, q) => n + q.volume * q.price, 0))}</b></div>
         </section>
         <form className="controls" onSubmit={(e) => e.preventDefault()}>
           <label>Find<input type="search" value={search} onChange={(e) => setSearch(e.target.value)} placeholder="BTC" /></label>
@@ -108,7 +102,7 @@ function Board() {
         <div className="board">
           <table>
             <caption className="hidden">Prices, {shown.length} symbols</caption>
-            <thead><tr><th scope="col">Symbol</th><th scope="col">Price</th><th scope="col">Today</th><th scope="col" className="wide">Turnover</th></tr></thead>
+            <thead><tr><th scope="col">Symbol</th><th scope="col">Price, ₩</th><th scope="col">Today</th><th scope="col" className="wide">Turnover, ₩</th></tr></thead>
             <tbody>{shown.map((s) => <Row key={s} symbol={s} />)}</tbody>
           </table>
           {shown.length === 0 && <p className="empty">{items.size ? `Nothing is called “${search}”.` : 'The market opens in a moment.'}</p>}

@@ -2,11 +2,13 @@
 
 import { createDoorbell } from '@doorbell/client'
 import type { Order, Report } from './lanes.js'
+import { beat } from './plot.js'
 
 const tell = (r: Report) => self.postMessage(r)
 const now = () => performance.timeOrigin + performance.now()
 
 let requests = 0
+let answered = 0
 let bytes = 0
 count()
 
@@ -14,9 +16,9 @@ self.onmessage = ({ data }: MessageEvent<Order>) => {
   if (data.lane === 'fixed') void poll(data.feed, data.every)
   else follow(data)
   setInterval(() => {
-    tell({ k: 'cost', requests, bytes })
-    requests = bytes = 0
-  }, 250)
+    if (requests + answered + bytes) tell({ k: 'cost', at: now(), requests, answered, bytes })
+    requests = answered = bytes = 0
+  }, beat)
 }
 
 function follow({ feed, lane }: Order): void {
@@ -53,6 +55,8 @@ function count(): void {
     bytes += String(input).length + 250 + size(new Headers(init?.headers)) + (typeof init?.body === 'string' ? init.body.length : 0)
     const answer = await fetch(input, init)
     bytes += 17 + size(answer.headers)
+    // All but the streams and sockets that bring signals.
+    if (!String(input).includes('/v1/signals')) answered++
     if (!answer.body) return answer
     const counted = answer.body.pipeThrough(new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, c) {

@@ -3,11 +3,11 @@ package rest
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/store"
@@ -16,14 +16,27 @@ import (
 )
 
 // traceRequest gives a request that is to be traced its span. It is there only where anything is traced, and looks at the
-// others once.
+// others once. One that waits is looked at twice, and has one span for both.
 func (s *Server) traceRequest(c *gin.Context) {
-	ctx, span := s.Traces(c.Request, c.FullPath())
-	if span == nil {
+	h := heldBy(c)
+	var ctx context.Context
+	if h != nil && h.over {
+		ctx = h.traced
+	} else {
+		ctx, _ = s.Traces(c.Request, c.FullPath())
+	}
+	if ctx == nil {
 		return
 	}
+	if h != nil {
+		h.traced = ctx
+	}
+	span := trace.SpanFromContext(ctx)
 	c.Request = c.Request.WithContext(ctx)
 	defer func() {
+		if h != nil && h.poll != nil {
+			return // it is left to wait
+		}
 		status := c.Writer.Status()
 		span.SetAttributes(semconv.HTTPResponseStatusCode(status))
 		if status >= http.StatusInternalServerError {
@@ -63,11 +76,14 @@ func tracedRead(ctx context.Context, f *window.Feed, q store.Query, floor window
 	return r, err
 }
 
-// tracedWait is poll.Wait.
-func tracedWait(ctx context.Context, poll *window.Poll, d time.Duration) bool {
-	ctx, span := tracing.Start(ctx, "wait for news")
-	defer span.End()
-	return poll.Wait(ctx, d)
+// traceWait begins the span of its wait.
+func (h *held) traceWait() trace.Span {
+	ctx := h.traced
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	_, span := tracing.Start(ctx, "wait for news")
+	return span
 }
 
 // tracedStore is a Store whose calls have spans, which are the time in the database: waiting for a place is before them.

@@ -175,7 +175,7 @@ func (f *follow) Run() {
 	p := prepared{head: FeedHead{
 		Feed: f.entry.name, Number: f.entry.number, Head: head, Trace: h.traces.text(f.entry, head),
 	}}
-	f.client.offer(f, &p)
+	h.tell([]*follow{f}, &p)
 	if p.head.Trace != "" {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -222,9 +222,7 @@ func (p *pass) Run() {
 		Feed: p.entry.name, Number: p.entry.number, Head: head, Spread: p.entry.spreadMillis(),
 		Trace: p.hub.traces.text(p.entry, head),
 	}}
-	for _, f := range some[:n] {
-		f.client.offer(f, &news)
-	}
+	p.hub.tell(some[:n], &news)
 	p.goOn()
 }
 
