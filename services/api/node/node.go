@@ -47,10 +47,11 @@ type Node struct {
 	rest      http.Handler
 
 	// set while starting
-	store *gormstore.Postgres
-	bus   *redisbus.Bus
-	guard *guard.Guard
-	api   *api.API
+	traces *telemetry.Traces
+	store  *gormstore.Postgres
+	bus    *redisbus.Bus
+	guard  *guard.Guard
+	api    *api.API
 }
 
 // New makes a node of a valid configuration. rest serves what is not the API's.
@@ -59,6 +60,7 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
+	n.Add(lifecycle.Opened("traces", &n.traces, n.openTraces))
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
@@ -78,6 +80,10 @@ func (n *Node) openStore(ctx context.Context) (*gormstore.Postgres, error) {
 	return postgres.Open(ctx, n.config, n.log)
 }
 
+func (n *Node) openTraces(context.Context) (*telemetry.Traces, error) {
+	return telemetry.OpenTraces(n.config.Traces, "doorbell-api", n.log)
+}
+
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
 	return redis.Open(ctx, n.config, n.log)
 }
@@ -89,7 +95,7 @@ func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 func (n *Node) makeAPI(context.Context) error {
 	var err error
 	n.api, err = api.New(api.Options{
-		Limits: limits(n.config), Metrics: n.telemetry.Registerer(),
+		Limits: limits(n.config), Metrics: n.telemetry.Registerer(), Traces: n.traces.Requests(),
 		CacheBytes: n.config.API.CacheBytes, DatabaseCalls: n.config.API.DatabaseCalls,
 		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/tracing"
 )
 
 const (
@@ -67,7 +68,7 @@ func (a *Announcer) Committed(ctx context.Context, name feed.Name, head feed.Cur
 	beforePublish()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	defer cancel()
-	if err := a.bus.Publish(ctx, name, head); err != nil {
+	if err := a.publish(ctx, name, head); err != nil {
 		if a.unsignalled.Add(1) == 1 { // once per spell: without the bus, every write is one
 			a.logger.Warn("a write could not be signalled; the sweeper will do it", "feed", name, "cursor", head.String(), "error", err)
 		}
@@ -78,6 +79,17 @@ func (a *Announcer) Committed(ctx context.Context, name feed.Name, head feed.Cur
 			a.logger.Info("writes are signalled again", "unsignalled", n)
 		}
 	}
+}
+
+// publish has the signal carry the trace, if there is one.
+func (a *Announcer) publish(ctx context.Context, name feed.Name, head feed.Cursor) error {
+	ctx, span := tracing.Start(ctx, "publish")
+	if text := tracing.Text(ctx); text != "" {
+		ctx = bus.WithTrace(ctx, text)
+	}
+	err := a.bus.Publish(ctx, name, head)
+	tracing.End(span, err)
+	return err
 }
 
 // Found says that the store has told this head. Where the bus doesn't know of it, it is published: soon, by someone else.

@@ -31,7 +31,7 @@ func (s *Server) readHeld(x *exchange, h *held) error {
 	f := s.windows.Feed(x.name)
 	// That there was nothing new stays true of a server that is about to stop: it would ask the database for each that waits.
 	if !h.over || !s.windows.Closed() {
-		h.reading, h.err = f.Read(x.ctx(), p.query(), p.atLeast)
+		h.reading, h.err = tracedRead(x.ctx(), f, p.query(), p.atLeast)
 	}
 	if floor, quiet := beyond(h.reading, h.err); quiet && !h.over && !s.draining.Load() {
 		if until := h.begun.Add(p.wait); time.Until(until) > 0 {

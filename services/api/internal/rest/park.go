@@ -75,6 +75,8 @@ type held struct {
 	err     error
 
 	query *pollQuery // of a poll
+
+	traced context.Context // has the request's span; nil: it isn't traced
 }
 
 // statusWaits is the status of a request that is left to wait. It is sent to nobody.
@@ -100,6 +102,8 @@ func (h *held) hold(c *gin.Context, p *window.Poll, until time.Time, who *auth.P
 // wait waits.
 func (h *held) wait(s *Server, ctx context.Context) {
 	p, d := h.poll, time.Until(h.until)
+	span := h.traceWait()
+	defer span.End()
 	if h.who == nil {
 		h.news = p.Wait(ctx, d)
 	} else {

@@ -76,7 +76,7 @@ func (s *Server) readCold(x *exchange, k kind) error {
 	if !p.polled && s.unchanged(x, f, p, k) {
 		return nil
 	}
-	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
+	r, err := tracedRead(x.ctx(), f, p.query(), p.atLeast)
 	return s.tell(x, f, p, k, r, err)
 }
 

@@ -66,6 +66,9 @@ func New(opts Options) (*Server, error) {
 	}
 	s.metrics = newMetrics()
 	s.gate = admission.New(s.DatabaseCalls, s.metrics.queried)
+	if s.Traces != nil {
+		s.Store = tracedStore{s.Store}
+	}
 	s.reads = s.gate.Reader(s.Store)
 	routes, err := s.routes()
 	if err != nil {
