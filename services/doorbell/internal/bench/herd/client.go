@@ -52,8 +52,8 @@ type line struct {
 	out   []byte // to be sent when it is connected
 }
 
-// told takes a head that was signalled.
-func (c *client) told(head wire.Cursor, spread time.Duration) {
+// told takes a head that was signalled; since: that a subscription began with.
+func (c *client) told(head wire.Cursor, spread time.Duration, since bool) {
 	if c.want.Covers(head) {
 		return
 	}
@@ -61,7 +61,7 @@ func (c *client) told(head wire.Cursor, spread time.Duration) {
 	if c.at.Covers(head) {
 		return
 	}
-	c.climb.remember(head)
+	c.climb.remember(head, since)
 	if !c.pulling {
 		c.pull(rand.N(spread + 1))
 	}
@@ -85,11 +85,11 @@ func (c *client) ask() {
 	feed := "/v1/feeds/" + c.h.o.feed
 	if !c.walking() && (c.at == (wire.Cursor{}) || c.whole || c.at.Epoch != c.want.Epoch) {
 		c.climb.fail() // there are no steps to the newest
-		c.floor = c.climb.begin(c.want)
+		c.floor = c.climb.begin(c.at, c.want)
 		c.send(feed + "?at_least=" + c.floor.String())
 		return
 	}
-	c.floor = c.climb.begin(c.want)
+	c.floor = c.climb.begin(c.at, c.want)
 	c.askSince(c.cursor)
 }
 
@@ -147,7 +147,7 @@ func (c *client) answered(head wire.Head, body []byte, now int64) error {
 	if !a.More && !a.at.Covers(c.floor) {
 		return fmt.Errorf("%s was answered with %s", c.asked, a.Cursor)
 	}
-	if len(c.climb.rest) > 0 {
+	if len(c.climb.places) > 0 {
 		return c.stepped(a, now)
 	}
 	if !a.snapshot && a.Since != c.cursor {
@@ -160,15 +160,15 @@ func (c *client) answered(head wire.Head, body []byte, now int64) error {
 		return nil
 	}
 	c.arrive(a.at, now)
-	c.goOn(false)
+	c.goOn()
 	return nil
 }
 
-// stepped takes the answer to one of the steps.
+// stepped takes the answer to one of the steps that were asked for after the first.
 func (c *client) stepped(a *answer, now int64) error {
-	s := c.climb.rest[0]
-	c.climb.rest = c.climb.rest[1:]
-	if a.snapshot || a.Since != s.since {
+	place := c.climb.places[0].String()
+	c.climb.places = c.climb.places[1:]
+	if a.snapshot || a.Since != place {
 		return fmt.Errorf("%s was answered with a delta since %q", c.asked, a.Since)
 	}
 	if a.Since == c.cursor { // otherwise an answer led further than it was asked to
@@ -180,25 +180,25 @@ func (c *client) stepped(a *answer, now int64) error {
 		}
 		c.arrive(a.at, now)
 	}
-	if len(c.climb.rest) > 0 {
+	if len(c.climb.places) > 0 {
 		c.askStep()
 		return nil
 	}
-	c.goOn(true)
+	c.goOn()
 	return nil
 }
 
 // arrive notes that the client has all up to a cursor.
 func (c *client) arrive(at wire.Cursor, now int64) {
+	c.climb.reached(c.at, at)
 	c.at = at
 	c.steps = append(c.steps, applied{at.Seq, now})
-	c.climb.reached(at)
 }
 
 // goOn asks for what is known to be missing, or ends the pull.
-func (c *client) goOn(leapt bool) {
-	switch on := c.climb.goOn(c.cursor, leapt); {
-	case on && len(c.climb.rest) > 0:
+func (c *client) goOn() {
+	switch on := c.climb.goOn(c.at, c.want); {
+	case on && len(c.climb.places) > 0:
 		c.askStep()
 	case on:
 		c.ask()
@@ -211,8 +211,9 @@ func (c *client) goOn(leapt bool) {
 }
 
 func (c *client) askStep() {
-	c.floor = c.climb.rest[0].to
-	c.askSince(c.climb.rest[0].since)
+	place := c.climb.places[0]
+	c.floor = next(place)
+	c.askSince(place.String())
 }
 
 // happened reads what has come on one of the client's connections.
