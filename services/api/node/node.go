@@ -15,6 +15,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
+	"github.com/doorbell-sync/doorbell/pkg/httphost/lines"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/servers/postgres"
 	"github.com/doorbell-sync/doorbell/pkg/servers/redis"
@@ -59,6 +60,7 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n := &Node{config: c, log: log, telemetry: telemetry.New(), rest: rest, drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.server.Front(lines.Listener)
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
 	n.Add(lifecycle.Opened("traces", &n.traces, n.openTraces))
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))

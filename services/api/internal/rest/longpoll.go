@@ -1,11 +1,9 @@
 package rest
 
 import (
-	"context"
 	"errors"
 	"time"
 
-	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
@@ -42,18 +40,6 @@ func (s *Server) readHeld(x *exchange, h *held) error {
 		}
 	}
 	return s.tell(x, f, p, changesRead, h.reading, h.err)
-}
-
-// waitFor waits on behalf of who, whose token ends the wait when it does; then with an auth.ErrInvalid.
-func (s *Server) waitFor(who *auth.Principal, ctx context.Context, p *window.Poll, d time.Duration) (news bool, ended error) {
-	by, _ := s.Auth.(auth.Revoker)
-	ctx, end := auth.While(ctx, by, who)
-	defer end()
-	news = p.Wait(ctx, d)
-	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
-		return false, err
-	}
-	return news, nil
 }
 
 // beyond tells whether a read brought nothing new, and what would be.

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/admission"
@@ -40,6 +41,7 @@ type Server struct {
 	announce *announce.Announcer
 	windows  *window.Windows
 	crew     *crew
+	tokens   tokens
 	draining atomic.Bool
 }
 
@@ -75,6 +77,7 @@ func New(opts Options) (*Server, error) {
 		return nil, fmt.Errorf("set up the routes: %w", err)
 	}
 	s.crew = newCrew()
+	s.tokens.by, _ = s.Auth.(auth.Revoker)
 	s.handler = &parking{s, routes, s.crew}
 	s.announce = announce.New(s.Bus, s.PublishTimeout, s.Logger)
 	s.windows, err = window.New(window.Options{

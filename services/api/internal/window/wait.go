@@ -81,6 +81,9 @@ func (p *Poll) Leave() {
 	}
 }
 
+// Wake ends the wait, or the one that is to come. It may be called by anybody, at any time.
+func (p *Poll) Wake() { p.rouse() }
+
 func (p *Poll) rouse() {
 	if p.awake.CompareAndSwap(false, true) {
 		p.wake <- struct{}{}
