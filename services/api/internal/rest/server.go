@@ -68,7 +68,7 @@ func New(opts Options) (*Server, error) {
 	if s.handler, err = s.routes(); err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
 	}
-	s.announce = announce.New(s.Bus, s.PublishTimeout, s.Logger)
+	s.announce = announce.New(s.Bus, s.Store, s.PublishTimeout, s.Logger)
 	s.windows, err = window.New(window.Options{
 		Store: s.reads, Bus: s.Bus, Logger: s.Logger, Bytes: s.CacheBytes,
 		MaxWaiting: s.MaxWaiting, AtLeastWait: s.AtLeastWait, ReadTimeout: s.ReadTimeout,
