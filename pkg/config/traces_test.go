@@ -39,9 +39,9 @@ func TestTracesFromFileAndEnvironment(t *testing.T) {
 
 func TestWrongTracesAreReportedWithoutSecrets(t *testing.T) {
 	for text, want := range map[string]string{
-		"endpoint: 'localhost:4318'":                     "traces.endpoint is not a URL",
-		"endpoint: 'http://me:hunter2@collector:4318'":   "traces.endpoint has a user",
-		"endpoint: 'http://collector:4318?key=hunter2'":  "traces.endpoint has a user, a query",
+		"endpoint: 'localhost:4318'":                    "traces.endpoint is not a URL",
+		"endpoint: 'http://me:hunter2@collector:4318'":  "traces.endpoint has a user",
+		"endpoint: 'http://collector:4318?key=hunter2'": "traces.endpoint has a user, a query",
 		"sample: 1.5":                                    "traces.sample is 1.5; allowed: 0 to 1",
 		"sample: .nan":                                   "traces.sample is NaN",
 		"accept_per_second: -1":                          "traces.accept_per_second is -1",

@@ -79,7 +79,16 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 func (n *Node) URL() string { return n.server.URL() }
 
 func (n *Node) openStore(ctx context.Context) (*gormstore.Postgres, error) {
-	return postgres.Open(ctx, n.config, n.log)
+	st, err := postgres.Open(ctx, n.config, n.log)
+	if err != nil {
+		return nil, err
+	}
+	if len(n.config.DatabaseReplicaURLs) > 0 {
+		if err := countReplicas(n.telemetry.Registerer(), st.ReplicaStats); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
+	}
+	return st, nil
 }
 
 func (n *Node) openTraces(context.Context) (*telemetry.Traces, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/pkg/tracing"
 )
 
@@ -27,6 +28,7 @@ const (
 type Announcer struct {
 	// static
 	bus     bus.Bus
+	rewound func(context.Context) (bool, error) // nil: it can't be
 	timeout time.Duration
 	logger  *slog.Logger
 	ctx     context.Context // ends with Close
@@ -49,12 +51,18 @@ type known struct {
 	at   time.Time
 }
 
-// New makes an Announcer whose calls to the bus take at most timeout. Close ends it.
-func New(b bus.Bus, timeout time.Duration, logger *slog.Logger) *Announcer {
+// New makes an Announcer of st's heads whose calls to the bus take at most timeout. Close ends it.
+func New(b bus.Bus, st any, timeout time.Duration, logger *slog.Logger) *Announcer {
 	a := &Announcer{
 		bus: b, timeout: timeout, logger: logger,
 		found: make(chan found, queued),
 		known: make(map[feed.Name]known),
+	}
+	if r, ok := st.(store.Rewindable); ok {
+		a.rewound = func(ctx context.Context) (bool, error) {
+			found, err := r.Rewound(ctx)
+			return found.ID != "", err
+		}
 	}
 	a.ctx, a.end = context.WithCancel(context.Background())
 	a.running.Add(1)
@@ -141,6 +149,13 @@ func (a *Announcer) check(f found) (err error) {
 		return err
 	}
 	if !heads[0].Covers(f.head) {
+		// A store that has been rewound tells heads that may lack commits. The worker goes by what the bus knows: a feed that
+		// it doesn't know gets a new epoch, one whose head it were told from here would not.
+		if a.rewound != nil {
+			if rewound, err := a.rewound(ctx); rewound || err != nil {
+				return err
+			}
+		}
 		if err := a.bus.Publish(ctx, f.name, f.head); err != nil {
 			return err
 		}

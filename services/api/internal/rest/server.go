@@ -79,7 +79,7 @@ func New(opts Options) (*Server, error) {
 	s.crew = newCrew()
 	s.tokens.by, _ = s.Auth.(auth.Revoker)
 	s.handler = &parking{s, routes, s.crew}
-	s.announce = announce.New(s.Bus, s.PublishTimeout, s.Logger)
+	s.announce = announce.New(s.Bus, s.Store, s.PublishTimeout, s.Logger)
 	s.windows, err = window.New(window.Options{
 		Store: s.reads, Bus: s.Bus, Logger: s.Logger, Bytes: s.CacheBytes,
 		MaxWaiting: s.MaxWaiting, AtLeastWait: s.AtLeastWait, ReadTimeout: s.ReadTimeout,
