@@ -39,6 +39,5 @@ export function fits({ since, cursor, more }: Page, asked: Cursor, target: Curso
 /** Throws if a page must not be applied: some cache gave another's, or an old one, or a proxy dropped the query. */
 export function checkFit(page: Page, asked: Cursor, target: Cursor): void {
   if (fits(page, asked, target)) return
-  const range = (from: Cursor, to: Cursor) => `"${from}" to "${to}"`
-  throw new DoorbellError('wrong_answer', `asked for ${range(asked, target)}, got ${range(page.since, page.cursor)}: does a proxy drop the query?`)
+  throw new DoorbellError('wrong_answer', `asked ${asked}..${target}, got ${page.since}..${page.cursor}: does a proxy drop the query?`)
 }

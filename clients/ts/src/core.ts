@@ -1,6 +1,6 @@
 /**
  * The core: feeds that are shown and kept fresh over four transports, in all tabs. What a feed can do besides (writes, sequences,
- * signals alone) is in `@doorbell/client`, or `@doorbell/client/signal`.
+ * persistence, signals alone) is in `@doorbell/client`, or `@doorbell/client/signal`.
  *
  * @packageDocumentation
  */
@@ -8,7 +8,7 @@ import { connect, type Doorbell } from './doorbell.js'
 import type { DoorbellOptions } from './types.js'
 
 /** As `createDoorbell` of `@doorbell/client`; its feeds can be shown. */
-export function createDoorbell(options: DoorbellOptions): Doorbell {
+export function createDoorbell(options: Omit<DoorbellOptions, 'persistence'>): Doorbell {
   return connect(options, (feed) => feed)
 }
 

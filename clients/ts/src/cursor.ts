@@ -6,7 +6,7 @@ import { badAnswer } from './errors.js'
 /** A place in a feed's history; '' is "I have nothing", older than every other. */
 export type Cursor = string
 
-const form = /^([0-9a-z]{7}-(0|[1-9]\d{0,15})(~[1-9]\d{0,15})?)?$/
+const form = /^(\w{7}-\d{1,16}(~\d+)?)?$/
 
 /** Checks a cursor. Throws a DoorbellError `bad_answer` for anything the server would not have given. */
 export function checkCursor(text: Cursor): Cursor {

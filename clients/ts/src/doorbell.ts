@@ -1,5 +1,4 @@
-import type { Read } from './answer.js'
-import { walks, type Cursor } from './cursor.js'
+import type { Cursor } from './cursor.js'
 import { watchEnvironment, hidden } from './environment.js'
 import { createFeed, type Feed, type FeedHost } from './feed.js'
 import { createHttp } from './http.js'
@@ -8,6 +7,7 @@ import type { News, Sink } from './line.js'
 import { listen, tell } from './listen.js'
 import { openLongPoll } from './longpoll.js'
 import type { Page } from './page.js'
+import type { Follower } from './puller.js'
 import { openSSE } from './sse.js'
 import { createTabs, type TabMessage } from './tabs.js'
 import type { Abortable, DoorbellOptions } from './types.js'
@@ -19,8 +19,8 @@ const rungs: readonly Rung[] = [['websocket', openWebSocket], ['sse', openSSE], 
 interface Entry<F> {
   feed?: F
   /** Follows the head only, for signals. */
-  bare?: Feed
-  tabs: Map<string, (() => void) | undefined> // who wants it elsewhere, and what lets go of the items for them
+  bare?: Follower
+  tabs: Map<number, (() => void) | undefined> // who wants it elsewhere, and what lets go of the items for them
   known?: Cursor | null // the newest head that was told
 }
 
@@ -41,15 +41,15 @@ export interface Doorbell<F extends Feed = Feed> {
   wake(): void
   /** Ends connections, timers and the part in the tabs' election. The feeds stay as they are. */
   close(): void
-  /** @internal A feed of which only the head is followed. `read` asks for it where it is not told. The same one each time. */
-  bare(name: string, read: Read): Feed
+  /** @internal Who follows only the head of that feed; the same one each time. */
+  bare<B extends Follower>(name: string, make: (host: FeedHost) => B): B
 }
 
 /** `make` adds to a feed what else it can do. */
 export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<any>) => F): Doorbell<F> {
   // While a server renders, there is no location, and nothing is followed.
-  const url = o.url || (globalThis.location?.origin ?? 'http://localhost')
-  if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`"${url}" is no URL such as https://host/path`)
+  const url = o.url || globalThis.location?.origin || 'http://localhost'
+  if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`no URL such as https://host/path: ${url}`)
   const entries = new Map<string, Entry<F>>()
   const watchers = new Set<(link: Link) => void>()
   let link = unlinked
@@ -60,23 +60,34 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     let e = entries.get(name)
     if (!e) {
       if (!nameForm.test(name) || name.length > 128) {
-        throw new TypeError(`"${name}" is no name such as prices:BTC-KRW`)
+        throw new TypeError(`no name such as prices:BTC-KRW: ${name}`)
       }
       entries.set(name, (e = { tabs: new Map() }))
     }
     return e
   }
-  const feedsOf = ({ feed, bare }: Entry<F>): Feed[] => [feed, bare].filter((f) => !!f) as Feed[]
-  const join = <A extends Feed>(feed: A): A => {
-    feed.puller.link(link, !tabs.leads)
-    return feed
+  const followers = ({ feed, bare }: Entry<F>): Follower[] => [feed?.puller, bare].filter((f) => !!f)
+  const each = (f: (follower: Follower) => void) => {
+    for (const e of entries.values()) followers(e).forEach(f)
   }
-  const each = (f: (feed: Feed) => void) => {
-    for (const e of entries.values()) feedsOf(e).forEach(f)
-  }
+  const join = (f: Follower) => f.link(link, !tabs.leads)
   const getFeed = (name: string): F => {
     const e = entry(name)
-    return (e.feed ??= join(make(createFeed(name, host))))
+    if (!e.feed) {
+      e.feed = make(createFeed(name, host))
+      join(e.feed.puller)
+    }
+    return e.feed
+  }
+
+  /** Where each feed is that is followed, here or in a tab that this one leads; null: signals alone. `polled`: see Sink. */
+  const followed = (polled?: boolean) => {
+    const cursors: Record<string, Cursor | null> = {}
+    for (const [name, { feed, bare, tabs }] of entries) {
+      const full = feed?.puller.active
+      if (polled ? full && !feed.puller.behind() : full || bare?.active || tabs.size) cursors[name] = full ? feed.cursor : null
+    }
+    return cursors
   }
 
   /** Tells the ladder, or the tab that leads, what is followed now; many changes of one moment together. */
@@ -98,33 +109,20 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
   }
   const hear = (n: News) => {
     const e = entry(n.feed)
-    if (n.k === 'page') e.feed?.puller.offer(n.page)
-    else {
-      if (n.k === 'head') e.known = n.cursor
-      for (const { puller } of feedsOf(e)) {
-        if (n.k === 'head') puller.head(n.cursor, n.spread, n.first)
-        else puller.deny(n.reason)
-      }
-    }
+    if (n.k === 'head') e.known = n.with[0]
+    for (const f of followers(e)) (f as any)[n.k]?.(...n.with)
   }
   const wake = () => {
     if (tabs.leads) ladder.wake()
     else want(true)
-    each((f) => f.puller.wake())
+    each((f) => f.wake())
   }
 
   // Between tabs.
 
   const want = (wake = false) => {
-    const feeds: Record<string, Cursor | null> = {}
-    let said = ''
-    for (const [name, { feed, bare }] of entries) {
-      const full = feed?.puller.active
-      if (full || bare?.puller.active) {
-        feeds[name] = full ? feed.cursor : null
-        said += name + !full
-      }
-    }
+    const feeds = followed()
+    const said = Object.entries(feeds).map(([name, cursor]) => name + (cursor === null)).join()
     if (said === wanted && !wake) return
     wanted = said
     tabs.post({ k: 'want', feeds, visible: !hidden(), wake })
@@ -134,9 +132,8 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
   }
   const linkMessage = (lead?: boolean): TabMessage => ({ k: 'link', link: { ...link, error: undefined }, lead })
   /** Gives what this tab has read to the others. */
-  const share = ({ name: feed, bare }: Feed<any>, page: Page) =>
-    post(bare ? { k: 'head', feed, cursor: page.cursor } : { k: 'page', feed, page })
-  const letGo = (e: Entry<F>, tab?: string) => {
+  const share = (feed: string, page: Page) => post({ k: 'offer', feed, with: [page] })
+  const letGo = (e: Entry<F>, tab?: number) => {
     for (const [id, release] of e.tabs) {
       if (tab && id !== tab) continue
       release?.()
@@ -144,17 +141,15 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     }
   }
   /** Follows for another tab what it wants, and tells it what is known. */
-  const serve = ({ feeds, wake }: TabMessage & { k: 'want' }, tab: string) => {
+  const serve = ({ feeds, wake }: TabMessage & { k: 'want' }, tab: number) => {
     tabs.post(linkMessage(), tab)
-    for (const [name, e] of entries) if (!(name in feeds)) letGo(e, tab)
+    for (const e of entries.values()) letGo(e, tab) // a feed lingers
     for (const [name, cursor] of Object.entries(feeds)) {
       const e = entry(name)
-      const had = e.tabs.get(tab)
-      if (cursor === null) had?.()
-      e.tabs.set(tab, cursor === null ? undefined : (had ?? getFeed(name).retain()))
+      e.tabs.set(tab, cursor === null ? undefined : getFeed(name).subscribe(() => {}))
       const whole = cursor !== null && e.feed?.puller.loaded && e.feed.replica.snapshot()
-      if (whole && whole.cursor !== cursor) tabs.post({ k: 'page', feed: name, page: whole }, tab)
-      if (e.known !== undefined) tabs.post({ k: 'head', feed: name, cursor: e.known, first: true }, tab)
+      if (whole && whole.cursor !== cursor) tabs.post({ k: 'offer', feed: name, with: [whole] }, tab)
+      if (e.known !== undefined) tabs.post({ k: 'head', feed: name, with: [e.known, 0, true] }, tab)
     }
     if (wake) ladder.wake()
     update()
@@ -162,19 +157,7 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
 
   // What the ladder tells, in the tab that leads.
   const sink: Sink = {
-    cursors(polled) {
-      const cursors: Record<string, Cursor> = {}
-      if (!tabs.leads) return cursors
-      for (const [name, { feed, bare, tabs }] of entries) {
-        const full = feed?.puller.active
-        if (polled ? full && !feed.puller.behind() : full || bare?.puller.active || tabs.size) {
-          // In the middle of a walk nothing, as its cursor is no head.
-          const from = full ? feed.replica.from : ''
-          cursors[name] = walks(from) ? '' : from
-        }
-      }
-      return cursors
-    },
+    cursors: (polled) => (tabs.leads ? followed(polled) : {}),
     news(n) {
       hear(n)
       post(n)
@@ -183,8 +166,8 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
   }
 
   const http = createHttp(url, o)
-  const host: FeedHost = { http, persistence: o.persistence, moved: update, share }
-  const ladder = createLadder(http, sink, rungs.filter(([t]) => !o.transports || (o.transports as string[]).includes(t)), linked)
+  const host: FeedHost = { http, moved: update, share }
+  const ladder = createLadder(http, sink, rungs.filter(([t]) => (o.transports as string[] | undefined)?.includes(t) ?? true), linked)
   const tabs = createTabs(o.tabs ?? http.base, {
     lead() {
       linked(unlinked)
@@ -204,7 +187,7 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
         if (tabs.leads) return
         linked(m.link)
         if (m.lead) want(true)
-      } else if (m.k === 'page' || (m.k !== 'take' && !tabs.leads)) hear(m)
+      } else if (m.k === 'offer' || (m.k !== 'take' && !tabs.leads)) hear(m)
     },
     gone(tab) {
       for (const e of entries.values()) letGo(e, tab)
@@ -215,11 +198,12 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
 
   return {
     feed: getFeed,
-    bare(name, read) {
+    bare(name, make) {
       const e = entry(name)
-      const feed = (e.bare ??= join(createFeed(name, host, read)))
-      if (e.known !== undefined) feed.puller.head(e.known, 0, true)
-      return feed
+      const follower = (e.bare ??= make(host))
+      join(follower)
+      if (e.known !== undefined) follower.head(e.known, 0, true)
+      return follower as any
     },
     get link() {
       return link
@@ -233,7 +217,7 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
       stopWatching()
       ladder.close()
       tabs.close()
-      each((f) => f.puller.stop())
+      each((f) => f.stop())
     },
   }
 }

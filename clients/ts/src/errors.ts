@@ -26,7 +26,7 @@ export class DoorbellError extends Error {
 
 /** What isn't Doorbell's answer. */
 export function badAnswer(kind: string): DoorbellError {
-  return new DoorbellError('bad_answer', `no ${kind}: does something else answer here?`)
+  return new DoorbellError('bad_answer', `no ${kind}: is this Doorbell?`)
 }
 
 /** Nothing came for so long that nothing will. */

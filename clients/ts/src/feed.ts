@@ -1,21 +1,19 @@
-import { pageReader, type Read } from './answer.js'
+import { pageReader } from './answer.js'
 import { walks } from './cursor.js'
 import type { Http } from './http.js'
 import { listen, tell } from './listen.js'
-import { unref } from './pace.js'
 import type { Page } from './page.js'
 import { createPuller, type Puller } from './puller.js'
 import { createReplica, type Replica } from './replica.js'
-import type { Abortable, FeedChange, FeedStatus, Persistence } from './types.js'
+import type { Abortable, FeedChange, FeedStatus } from './types.js'
 
 /** What a feed needs of its Doorbell. */
 export interface FeedHost {
   readonly http: Http
-  readonly persistence: Persistence | undefined
   /** Whether the feed is followed, or may be polled for, has changed. */
   moved(): void
   /** A page that this tab read, or that its own write made. */
-  share(feed: Feed<any>, page: Page): void
+  share(feed: string, page: Page): void
 }
 
 /**
@@ -45,43 +43,41 @@ export interface Feed<T = unknown> {
 
   /** @internal */
   readonly host: FeedHost
-  /** @internal Only the cursor is followed. */
-  readonly bare: boolean
   /** @internal */
   readonly replica: Replica
   /** @internal */
   readonly puller: Puller
+  /** @internal Brings back what was kept from an earlier visit; never rejects. */
+  kept?: () => Promise<unknown>
   /** @internal Called before anybody hears of what was applied: lays over it what this client wrote. */
   lay?: (keys: Set<string>) => void
   /** @internal Tells the listeners. */
   emit(keys: Iterable<string>, reset: boolean): void
   /** @internal Hears of changes without following. */
   observe(listener: (change: FeedChange) => void): void
-  /** @internal Follows without listening. */
-  retain(): () => void
 }
 
-/** How long a feed that nobody follows any more stays subscribed, in ms: components come and go. */
-const linger = 1_000
+/** In ms, where nothing else is said. An enum, because it is inlined. */
+const enum Bound {
+  /** How long a feed that nobody follows any more stays subscribed, in ms: components come and go. */
+  linger = 1_000,
+}
 
-/** `read` is what a bare feed asks for its head with; others are read over HTTP. */
-export function createFeed(name: string, host: FeedHost, read?: Read): Feed<any> {
+export function createFeed(name: string, host: FeedHost): Feed<any> {
   const listeners = new Set<(change: FeedChange) => void>()
   const watchers = new Set<(status: FeedStatus) => void>()
   let followers = 0
   let following = false
-  let kept = false // what was kept was asked for
   let version = 0
-  let copy: { version?: number; items?: ReadonlyMap<string, any> } = {}
+  let copy: ReadonlyMap<string, any> | undefined // of the items, as they are now
 
   const replica = createReplica()
   const puller = createPuller({
     replica,
-    read: read ?? pageReader(host.http, name),
-    bare: !!read,
+    read: pageReader(host.http, name),
     applied({ keys, reset }, page, read) {
       feed.lay?.(keys)
-      if (read) host.share(feed, (walks(page.since) && replica.snapshot()) || page)
+      if (read) host.share(name, (walks(page.since) && replica.snapshot()) || page)
       feed.emit(keys, reset)
     },
     changed(status) {
@@ -105,16 +101,14 @@ export function createFeed(name: string, host: FeedHost, read?: Read): Feed<any>
   const follow = <A>(set: Set<(a: A) => void>, listener: (a: A) => void, signal?: AbortSignal) => {
     if (!signal?.aborted && !followers++ && !following) {
       following = true
-      if (host.persistence && !read && !kept) void host.persistence(feed).catch(() => 0).then(start)
+      if (feed.kept) void feed.kept().then(start)
       else start()
-      kept = true
     }
-    return listen(set, listener, signal, () => --followers || unref(setTimeout(end, linger)))
+    return listen(set, listener, signal, () => --followers || setTimeout(end, Bound.linger))
   }
 
   const feed: Feed<any> = {
     name, host, replica, puller,
-    bare: !!read,
     items: replica.items,
     get version() {
       return version
@@ -126,16 +120,13 @@ export function createFeed(name: string, host: FeedHost, read?: Read): Feed<any>
       return puller.status
     },
     get: (key) => replica.items.get(key),
-    snapshot() {
-      if (copy.version !== version) copy = { version, items: new Map(replica.items) }
-      return copy.items!
-    },
+    snapshot: () => (copy ??= new Map(replica.items)),
     subscribe: (listener, { signal } = {}) => follow(listeners, listener, signal),
     onStatus: (listener, { signal } = {}) => follow(watchers, listener, signal),
-    retain: () => follow<FeedChange>(new Set(), () => {}),
     observe: (listener) => void listeners.add(listener),
     emit(keys, reset) {
       version++
+      copy = undefined
       tell(listeners, { keys: new Set(keys), cursor: replica.have, reset })
     },
   }

@@ -8,7 +8,7 @@ import { connect, type Doorbell as Core } from './doorbell.js'
 import type { Feed } from './feed.js'
 import { iterable, type Sequence } from './iterate.js'
 import { onSignal } from './signal.js'
-import type { Abortable, DoorbellOptions, Signal } from './types.js'
+import type { Abortable, DoorbellOptions, Persistence, Signal } from './types.js'
 import { writable, type Writes } from './writable.js'
 
 /** A feed: shown, kept fresh, and written. */
@@ -36,8 +36,14 @@ export interface Doorbell extends Core<WritableFeed<any>> {
  * ```
  */
 export function createDoorbell(options: DoorbellOptions): Doorbell {
-  const db = connect(options, (feed) => iterable(writable(feed)))
+  const db = connect(options, (feed) => iterable(writable(persistent(feed, options.persistence))))
   return Object.assign(db, { onSignal: onSignal.bind(undefined, db) })
+}
+
+function persistent(feed: Feed<any>, persistence: Persistence | undefined): Feed<any> {
+  let kept: Promise<unknown> | undefined
+  if (persistence) feed.kept = () => (kept ??= persistence(feed).catch(() => 0))
+  return feed
 }
 
 export { DoorbellError } from './errors.js'

@@ -6,7 +6,7 @@
 
 import { silent, type DoorbellError } from './errors.js'
 import type { Http } from './http.js'
-import type { Line, LineEvents, Open, Sink } from './line.js'
+import { namesOf, type Line, type LineEvents, type Open, type Sink } from './line.js'
 import { createAlarm, createBackoff, now, random } from './pace.js'
 
 /** What brings the news. `none`: nothing yet. */
@@ -34,29 +34,31 @@ export interface Ladder {
   close(): void
 }
 
-/** A connection that lasted so long is no reason to doubt its transport. In ms. */
-const stableAfter = 10_000
-/** So many short-lived connections in a row, and the transport rests: something on the way kills it. */
-const strikesAllowed = 3
-const restAtLeast = 30_000
-const restAtMost = 300_000
-/** How long a transport may take to work, in ms; longer and longer where all of them fail, for slow networks. */
-const patienceAtLeast = 2_500
-const patienceAtMost = 10_000
-/** Between attempts to climb, in ms. */
-const climbAtLeast = 4_000
-const climbAtMost = 20_000
+/** In ms, where nothing else is said. An enum, because it is inlined. */
+const enum Bound {
+  /** A connection that lasted so long is no reason to doubt its transport. In ms. */
+  stableAfter = 10_000,
+  /** So many short-lived connections in a row, and the transport rests: something on the way kills it. */
+  strikesAllowed = 3,
+  restAtLeast = 30_000,
+  restAtMost = 300_000,
+  /** How long a transport may take to work, in ms; longer and longer where all of them fail, for slow networks. */
+  patienceAtLeast = 2_500,
+  patienceAtMost = 10_000,
+  /** Between attempts to climb, in ms. */
+  climbAtLeast = 4_000,
+  climbAtMost = 20_000,
+}
 
 export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], told: (link: Link) => void): Ladder {
   let link = unlinked
   let wanted = false
-  let closed = false
-  let barred = false // the gateway refused this client for good
+  let over = false // closed, or the gateway refused this client for good
   let line: Line | undefined // in use
   let at = rungs.length // its rung; the number of rungs when there is none
   let attempt: Line | undefined
-  let patience = patienceAtLeast
-  let climb = climbAtLeast
+  let patience = Bound.patienceAtLeast
+  let climb = Bound.climbAtLeast
   const timer = createAlarm()
   const backoff = createBackoff()
   const strikes: number[] = []
@@ -68,27 +70,23 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
     attempt?.close()
     attempt = undefined
   }
-  const hangUp = () => {
-    wanted = false
-    timer()
-    giveUp()
+  const drop = () => {
     line?.close()
     line = undefined
     at = rungs.length
   }
-  const bar = (e: DoorbellError) => {
-    barred = true
-    hangUp()
-    wanted = true
-    say('polling', e)
+  const hangUp = () => {
+    wanted = false
+    timer()
+    giveUp()
+    drop()
   }
-  const refusedForGood = ({ status }: DoorbellError) => status === 4003 || status === 4009
   /** From the top, after a backoff, but not before the server allows it. */
   const tryLater = (e?: DoorbellError) => timer(tryAll, Math.max(backoff.next(), e?.retryAfter ?? 0))
   const planClimb = () => {
     if (!at) return
     timer(tryAll, climb / 2 + random(climb / 2))
-    climb = Math.min(climb * 1.5, climbAtMost)
+    climb = Math.min(climb * 1.5, Bound.climbAtMost)
   }
 
   const tryAll = () => tryFrom(0)
@@ -99,7 +97,7 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
     while (rung < to && (restUntil[rung] ?? 0) > now()) rung++
     if (rung < to) return open(rung, to)
     if (line) return planClimb()
-    patience = Math.min(patience * 1.5, patienceAtMost)
+    patience = Math.min(patience * 1.5, Bound.patienceAtMost)
     if (link.transport !== 'polling' || error) say('polling', error ?? link.error)
     tryLater(error)
   }
@@ -107,28 +105,33 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
   const open = (rung: number, to: number) => {
     const [transport, opens] = rungs[rung]!
     let upAt = 0
-    const late = setTimeout(() => events.down(silent()), patience)
+    const late = createAlarm()
+    late(() => events.down(silent()), patience)
     const events: LineEvents = {
       up() {
-        if (upAt || attempt !== mine) return
+        if (attempt !== mine) return
         upAt = now()
-        clearTimeout(late)
+        late()
         line?.close()
         line = mine
         at = rung
         attempt = undefined
-        patience = patienceAtLeast
+        patience = Bound.patienceAtLeast
         say(transport)
         mine.update()
         planClimb()
       },
       down(e) {
-        clearTimeout(late)
+        late()
         mine.close()
-        if (attempt === mine) {
-          if (refusedForGood(e)) bar(e)
-          else tryFrom(rung + 1, to, e)
-        } else if (line === mine) lost(rung, now() - upAt, e)
+        const failed = attempt === mine
+        if (!failed && line !== mine) return
+        if (e.status === 4003 || e.status === 4009) {
+          over = true
+          hangUp()
+          say('polling', e)
+        } else if (failed) tryFrom(rung + 1, to, e)
+        else lost(rung, now() - upAt, e)
       },
       degraded(yes) {
         if (line === mine) say(transport, undefined, yes)
@@ -144,18 +147,16 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
 
   /** The line in use ended after so many ms. */
   const lost = (rung: number, lasted: number, e: DoorbellError) => {
-    line = undefined
-    at = rungs.length
+    drop()
     say('polling', e)
-    if (refusedForGood(e)) return bar(e)
-    if (lasted >= stableAfter) {
+    if (lasted >= Bound.stableAfter) {
       strikes[rung] = 0
       backoff.reset()
-      climb = climbAtLeast
+      climb = Bound.climbAtLeast
     } else if (e.status !== 4001) {
       const n = (strikes[rung] = (strikes[rung] ?? 0) + 1)
-      if (n >= strikesAllowed) {
-        restUntil[rung] = now() + Math.min(restAtLeast * 2 ** (n - strikesAllowed), restAtMost)
+      if (n >= Bound.strikesAllowed) {
+        restUntil[rung] = now() + Math.min(Bound.restAtLeast * 2 ** (n - Bound.strikesAllowed), Bound.restAtMost)
         return tryFrom(rung + 1)
       }
     }
@@ -165,9 +166,8 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
 
   return {
     update() {
-      if (closed) return
-      const any = Object.keys(sink.cursors()).length > 0
-      if (any && !wanted) {
+      const any = namesOf(sink.cursors())
+      if (any && !wanted && !over) {
         wanted = true
         tryAll()
       } else if (!any && wanted) {
@@ -179,12 +179,12 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
     },
     wake() {
       backoff.reset()
-      climb = climbAtLeast
+      climb = Bound.climbAtLeast
       line?.check()
-      if (wanted && !attempt && at && !barred) tryAll()
+      if (wanted && !attempt && at) tryAll()
     },
     close() {
-      closed = true
+      over = true
       hangUp()
     },
   }

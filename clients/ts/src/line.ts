@@ -2,20 +2,19 @@
 
 import type { Cursor } from './cursor.js'
 import { DoorbellError } from './errors.js'
-import type { Http } from './http.js'
+import { problem, type Http } from './http.js'
 import type { Page } from './page.js'
+import type { Puller } from './puller.js'
 
-/** What is told of a feed, whichever way it comes. */
+/** What is told of a feed, whichever way it comes: which of its puller's methods it is for, and what with. */
 export type News =
-  /** See Puller.head. */
-  | { k: 'head'; feed: string; cursor: Cursor | null; spread?: number | undefined; first?: boolean }
-  | { k: 'page'; feed: string; page: Page }
-  /** See Puller.deny. */
-  | { k: 'denied'; feed: string; reason: string }
+  | { k: 'head'; feed: string; with: Parameters<Puller['head']> }
+  | { k: 'offer'; feed: string; with: [Page] }
+  | { k: 'deny'; feed: string; with: [reason: string] }
 
 export interface Sink {
-  /** The feeds that are followed and where each is. `polled`: only those that a long poll may bring pages of. */
-  cursors(polled?: boolean): Record<string, Cursor>
+  /** The feeds that are followed and where each is; null: only its head is wanted. `polled`: those that a long poll may bring pages of. */
+  cursors(polled?: boolean): Record<string, Cursor | null>
   news(n: News): void
   /** A feed's part of a long poll failed. */
   problem(feed: string, e: DoorbellError): void
@@ -52,7 +51,7 @@ interface Frame {
   denied?: Record<string, string>
   changed?: Record<string, Cursor | null>
   spread?: number
-  goaway?: { in_ms?: number }
+  goaway?: { in_ms: number }
   degraded?: boolean
   error?: { code?: string; detail?: string }
   expiring?: object
@@ -68,21 +67,21 @@ export function whyClosed(code: number, reason = ''): DoorbellError {
 export function takeFrame(f: Frame, sink: Sink, events: LineEvents, renew: () => void, again: () => void): void {
   const { denied = {}, subscribed, changed, spread, goaway, degraded, error, expiring, close } = f
   const heads = (cursors: Record<string, Cursor | null> | undefined, first: boolean) => {
-    for (const [feed, cursor] of Object.entries(cursors ?? {})) sink.news({ k: 'head', feed, cursor, spread, first })
+    for (const [feed, cursor] of Object.entries(cursors ?? {})) sink.news({ k: 'head', feed, with: [cursor, spread, first] })
   }
   for (const [feed, reason] of Object.entries(denied)) {
     if (reason === 'unavailable') {
       // Nobody can tell right now. Whoever answers reads can, maybe, so it is polled meanwhile.
       heads({ [feed]: null }, false)
       again()
-    } else sink.news({ k: 'denied', feed, reason })
+    } else sink.news({ k: 'deny', feed, with: [reason] })
   }
   if (subscribed) events.up()
   heads(subscribed, true)
   heads(changed, false)
-  if (degraded !== undefined) events.degraded(degraded)
-  if (goaway) events.goaway(goaway.in_ms ?? 0)
+  if (degraded != null) events.degraded(degraded)
+  if (goaway) events.goaway(goaway.in_ms)
   if (expiring) renew()
   if (close) events.down(whyClosed(close.code, close.reason))
-  if (error) events.down(new DoorbellError(error.code ?? 'error', error.detail ?? ''))
+  if (error) events.down(problem(error))
 }

@@ -6,12 +6,16 @@ import { namesOf, type Line, type Open } from './line.js'
 import { now } from './pace.js'
 import { parsePage } from './page.js'
 
-/** How long the server is to hold a request, in s. Most proxies allow 30. */
-const hold = 20
-/** In ms: a server that answers at once, again and again, with nothing does not hold. */
-const rest = 1_000
-/** The server takes so many feeds in one request. Of more, some after the others are asked, each for a part of the time. */
-const feedsPerRequest = 1_000
+/** In ms, where nothing else is said. An enum, because it is inlined. */
+const enum Bound {
+  /** How long the server is to hold a request, in s. Most proxies allow 30. */
+  hold = 20,
+  /** In ms: a server that answers at once, again and again, with nothing does not hold. */
+  rest = 1_000,
+  atOnce = 500,
+  /** The server takes so many feeds in one request. Of more, some after the others are asked, each for a part of the time. */
+  feedsPerRequest = 1_000,
+}
 
 export const openLongPoll: Open = (http, sink, events) => {
   let closed = false
@@ -34,13 +38,13 @@ export const openLongPoll: Open = (http, sink, events) => {
         continue
       }
       if (done >= all.length) done = 0
-      const some = all.slice(done, done + feedsPerRequest)
+      const some = all.slice(done, done + Bound.feedsPerRequest)
       const began = now()
       const { signal } = (request = new AbortController())
       let moved: [string, any][]
       try {
         // The first one isn't held: it tells whether there is such a thing.
-        const wait = Math.ceil((hold * some.length) / all.length) + 's'
+        const wait = Math.ceil((Bound.hold * some.length) / all.length) + 's'
         const { body } = await http.post('/v1/poll', { feeds: Object.fromEntries(some), ...(!first && { wait }) }, signal)
         if (!body.feeds) throw badAnswer('poll')
         moved = Object.entries(body.feeds)
@@ -49,13 +53,13 @@ export const openLongPoll: Open = (http, sink, events) => {
         throw e
       }
       if (closed) return
-      done += feedsPerRequest
+      done += Bound.feedsPerRequest
       if (first) events.up()
       for (const [feed, page] of moved) {
         if (page.code) sink.problem(feed, problem(page))
-        else sink.news({ k: 'page', feed, page: parsePage(page) })
+        else sink.news({ k: 'offer', feed, with: [parsePage(page)] })
       }
-      if (!first && now() - began < rest / 2 && moved.every(([, page]) => page.code)) await sleep(rest)
+      if (!first && now() - began < Bound.atOnce && moved.every(([, page]) => page.code)) await sleep(Bound.rest)
       first = false
     }
   }

@@ -12,32 +12,47 @@ import type { Page } from './page.js'
 import type { Applied, Replica } from './replica.js'
 import type { FeedStatus } from './types.js'
 
-/** So many heads that were signalled and not reached are remembered; when there would be more, only the newest. */
-const stepsRemembered = 16
+/** In ms, where nothing else is said. An enum, because it is inlined. */
+const enum Bound {
+  /** So many heads that were signalled and not reached are remembered; when there would be more, only the newest. */
+  stepsRemembered = 16,
+  resetsAllowed = 3,
+  resetsWithin = 10_000,
+  resetRest = 15_000,
+  /** How long a tab waits for the page that the leading tab is reading. */
+  leaderGrace = 3_000,
+  /** How long a new tab waits for the leading tab's state. */
+  firstGrace = 1_000,
+}
 
-const resetsAllowed = 3
-const resetsWithin = 10_000
-const resetRest = 15_000
-
-/** How long a tab waits for the page that the leading tab is reading. */
-const leaderGrace = 3_000
-/** How long a new tab waits for the leading tab's state. */
-const firstGrace = 1_000
+/** What a Doorbell tells whoever follows a feed. */
+export interface Follower {
+  /** Started, and not stopped. */
+  readonly active: boolean
+  stop(): void
+  /** Reads now, whatever was planned: the machine woke, or the network is back. */
+  wake(): void
+  /** News come another way. `led`: from the leading tab. */
+  link(link: Link, led: boolean): void
+  /**
+   * The feed is at `to`: '' means that it doesn't exist, null that nobody knows. `first`: a subscription begins with it,
+   * and it counts also if it is older. `spread`: how long to wait at most before it is read, in ms.
+   */
+  head(to: Cursor | null, spread?: number, first?: boolean): void
+  /** The gateway doesn't let this client follow the feed, until it is subscribed or connected anew. */
+  deny(reason: string): void
+}
 
 export interface PullerOptions {
   replica: Replica
   read: Read
-  /** Only the head is wanted, no items. */
-  bare: boolean
   /** Items changed. `read`: the page came from the server, and may interest other tabs. */
   applied: (a: Applied, page: Page, read: boolean) => void
   /** The status is another one. */
   changed: (status: FeedStatus) => void
 }
 
-export interface Puller {
-  /** Started, and not stopped. */
-  readonly active: boolean
+export interface Puller extends Follower {
   /** Caught up once: what is there is whole. */
   readonly loaded: boolean
   /** The same object until something changes. */
@@ -48,29 +63,17 @@ export interface Puller {
   polls(): boolean
   /** Begins or goes on; what is here already is brought up to date. */
   start(): void
-  stop(): void
-  /** Reads now, whatever was planned: the machine woke, or the network is back. */
-  wake(): void
-  /** News come another way. `remote`: from the leading tab. */
-  link(link: Link, remote: boolean): void
-  /**
-   * The feed is at `to`: '' means that it doesn't exist, null that nobody knows. `first`: a subscription begins with it,
-   * and it counts also if it is older.
-   */
-  head(to: Cursor | null, spread?: number, first?: boolean): void
   /** The feed is at least there: after a write of this client. */
   expect(to: Cursor): void
   /** A page that somebody else read. Taken only if it begins exactly where this client is, or is a newer snapshot. */
   offer(page: Page): void
-  /** The gateway doesn't let this client follow the feed, until it is subscribed or connected anew. */
-  deny(reason: string): void
   /** Somebody else's read failed. */
   refused(e: DoorbellError): void
   /** What was kept from an earlier visit. */
   restore(page: Page): void
 }
 
-export function createPuller({ replica, read, bare, applied, changed: told }: PullerOptions): Puller {
+export function createPuller({ replica, read, applied, changed: told }: PullerOptions): Puller {
   // What is known of the head.
   let heads: Cursor[] = [''] // signalled and not reached, in order; the last is the newest, reached or not. Never changed in place
   let exists: boolean | undefined // undefined: nobody said
@@ -89,7 +92,7 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
   let notBefore = 0 // nor before: the server said so
   let busy: AbortController | undefined
   let resets: number[] = []
-  let small = false
+  let small: boolean | undefined // so that a snapshot is pulled
   const timer = createAlarm()
   const pace = createPollPace()
   const backoff = createBackoff()
@@ -100,12 +103,9 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
   let status: FeedStatus
 
   const head = () => heads.at(-1)!
-  const ahead = (c: Cursor) => newer(c, replica.from)
-  const behind = () => !loaded || replica.from !== replica.have || ahead(head())
-  const polls = () => {
-    const { transport, degraded } = link
-    return transport === 'polling' || (transport === 'long-poll' ? bare : (degraded || unknown) && transport !== 'none')
-  }
+  const ahead = (c: Cursor = head()) => newer(c, replica.from)
+  const behind = () => !loaded || replica.from !== replica.have || ahead()
+  const polls = () => link.transport === 'polling' || link.degraded || unknown
   /** In so many ms, if the leading tab has not brought it by then. */
   const unlessLed = (ms: number) => now() + (remote ? ms : 0)
 
@@ -126,15 +126,14 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
   /** A newer head. Only those that everybody is signalled are steps of the way that the crowd goes. */
   const remember = (to: Cursor, signalled: boolean) => {
     const steps = [...heads.filter(ahead), to]
-    heads = signalled && !polls() && steps.length <= stepsRemembered && epochOf(steps[0]!) === epochOf(to) ? steps : [to]
+    heads = signalled && !polls() && steps.length <= Bound.stepsRemembered && epochOf(steps[0]!) === epochOf(to) ? steps : [to]
   }
 
-  const plan = (at: number) => (dueAt = Math.min(dueAt || at, at))
   const arm = () => {
     timer()
     if (!active || busy) return
-    if (ahead(head()) && (loaded || replica.from)) dueAt ||= now()
-    if (polls() && !remote) dueAt ||= now() + pace.first()
+    if (ahead() && (loaded || replica.from)) dueAt ||= now()
+    else if (polls() && !remote) dueAt ||= now() + pace.first()
     if (dueAt) timer(catchUp, Math.max(dueAt, retryAt, notBefore) - now())
   }
 
@@ -152,21 +151,17 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
       for (let more = true; more && active; ) {
         const { from } = replica
         const steps = known.filter(ahead)
-        const whole = !from || (small && !walks(from) && steps.length > 0)
+        const since = small && steps[0] && !walks(from) ? '' : from
         // The oldest is what those who were on time have asked for, so caches hold it.
-        const step = (whole || walks(from) || bare ? steps.at(-1) : steps[0]) ?? ''
+        const step = (since && !walks(from) ? steps[0] : steps.at(-1)) ?? ''
         if (newer(step, target)) target = step
-        more = take(from, target, whole, await read(whole ? '' : from, target, signal))
+        more = take(from, since, target, await read(since, target, signal))
         if (more) known = heads = [head()]
       }
       // A cache gave an old step. The way on is known, so all of it is asked for at once.
-      let asked = replica.from
-      const rest = known.filter(ahead).map((to) => {
-        const answer = read(asked, to, signal)
-        answer.catch(() => 0) // the first one that fails ends it
-        return { asked, to: (asked = to), answer }
-      })
-      for (const { asked, to, answer } of rest) take(asked, to, false, await answer)
+      const way = [replica.from, ...known.filter(ahead)]
+      const rest = await Promise.all(way.slice(1).map((to, i) => read(way[i]!, to, signal)))
+      rest.forEach((a, i) => take(way[i]!, way[i]!, way[i + 1]!, a))
       if (known.some(ahead)) heads = [head()]
     } catch (e) {
       if (!signal.aborted) failed(asError(e), target)
@@ -177,23 +172,23 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     }
   }
 
-  /** Takes an answer to what was asked from `asked` on; tells whether more follows. */
-  const take = (asked: Cursor, target: Cursor, whole: boolean, a: Answer): boolean => {
+  /** Takes the answer to a question that was asked at `at`; tells whether more follows. */
+  const take = (at: Cursor, since: Cursor, target: Cursor, a: Answer): boolean => {
     const { page } = a
     const { cursor, more } = page
-    if (replica.from !== asked) {
+    if (replica.from !== at) {
       // Something else came meanwhile, and that was for nothing.
       if (behind()) dueAt = now()
       return false
     }
-    checkFit(page, whole ? '' : asked, target)
-    small = !!a.small && !more
-    if (whole && asked && more) return true // too large by now for one answer: by delta, then
-    if (!whole || ahead(cursor)) apply(page, true)
+    checkFit(page, since, target)
+    small = a.small && !more
+    if (since !== at && more) return true // too large by now for one answer: by delta, then
+    if (since || ahead(cursor)) apply(page, true)
     error = undefined
     backoff.reset()
     if (more) return true
-    pace.answered(cursor !== asked, a.pollAfter)
+    pace.answered(cursor !== at, a.pollAfter)
     caughtUp()
     return false
   }
@@ -210,7 +205,7 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     if (replica.from !== replica.have) return
     loaded = true
     retryAt = 0
-    if (!ahead(head())) {
+    if (!ahead()) {
       freshAt = now()
       dueAt = polls() && !remote ? freshAt + pace.next() : 0
     }
@@ -223,7 +218,7 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     if (e.status === 410) {
       const to = /at_least=([0-9a-z]{7}-\d+)/.exec(e.snapshot)?.[1] ?? ''
       // The primary says that this client was ahead of the feed: what was signalled up to there is history that is no more.
-      if (to && newer(replica.from, to) && !ahead(head())) heads = [to]
+      if (to && newer(replica.from, to) && !ahead()) heads = [to]
       return startOver(to)
     }
     if (e.code === 'no_feed') {
@@ -240,10 +235,10 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     error = e
     pace.failed()
     // What trying again won't cure is tried again rarely: rights and configurations change.
-    const final = e.status >= 400 && e.status < 500 && ![404, 408, 409, 425, 429].includes(e.status)
+    const final = /^4(?!0[489]|2[59])/.test(e.status + '')
     const delay = final ? 30_000 + random(30_000) : polls() ? pace.next() : backoff.next()
     dueAt = retryAt = now() + Math.max(delay, e.retryAfter + random(e.retryAfter / 2))
-    if (e.retryAfter) notBefore = now() + e.retryAfter
+    notBefore = now() + e.retryAfter
   }
 
   /** There is no way on from here: the next page has to be a snapshot. What is shown stays until then. */
@@ -251,11 +246,11 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
     replica.from = ''
     floor = to
     const t = (dueAt = now())
-    resets = [...resets.filter((at) => t - at < resetsWithin), t]
-    if (resets.length < resetsAllowed) return
+    resets = [...resets.filter((at) => t - at < Bound.resetsWithin), t]
+    if (resets.length < Bound.resetsAllowed) return
     resets = []
-    error = new DoorbellError('reset_loop', 'reset again and again')
-    retryAt = notBefore = t + resetRest + random(resetRest)
+    error = new DoorbellError('reset_loop', 'too many resets')
+    retryAt = notBefore = t + Bound.resetRest + random(Bound.resetRest)
   }
 
   const puller: Puller = {
@@ -286,11 +281,10 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
       busy?.abort()
       backoff.reset()
       retryAt = 0
-      if (!bare || polls()) dueAt = unlessLed(firstGrace)
+      dueAt = unlessLed(Bound.firstGrace)
       arm()
     },
-    link(to, elsewhere) {
-      const led = elsewhere && !bare
+    link(to, led) {
       if (to.transport !== link.transport) {
         unknown = false
         denied = undefined
@@ -308,10 +302,12 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
         const { from } = replica
         const news = newer(checkCursor(to), head())
         if (first || news) exists = to !== ''
-        const planned = dueAt && ahead(head())
+        const planned = dueAt && ahead()
         if (news || !to) remember(to, !first)
-        if (first && (to !== from || !loaded)) plan(unlessLed(leaderGrace))
-        else if (news && ahead(to) && !planned) plan(unlessLed(leaderGrace) + random(spread))
+        if (first ? to !== from || !loaded : news && ahead(to) && !planned) {
+          const at = unlessLed(Bound.leaderGrace) + random(spread)
+          dueAt = Math.min(dueAt || at, at)
+        }
         if (first && to === from && !busy) caughtUp()
       }
       arm()
@@ -334,7 +330,7 @@ export function createPuller({ replica, read, bare, applied, changed: told }: Pu
       } else if (from && ahead(cursor)) puller.expect(cursor)
     },
     deny(reason) {
-      denied = new DoorbellError(reason, 'may not be followed', 403)
+      denied = new DoorbellError(reason, reason, 403)
       changed()
     },
     refused(e) {

@@ -20,15 +20,15 @@ export type TabMessage = News
   | { k: 'take' }
 
 /** `to` is the one tab that it is meant for; absent: all. */
-type Envelope = TabMessage & { id: string; to?: string | undefined }
+type Envelope = TabMessage & { id: number; to?: number | undefined }
 
 export interface TabsEvents {
   lead(): void
   /** Another tab leads. */
   follow(): void
-  message(m: TabMessage, from: string): void
+  message(m: TabMessage, from: number): void
   /** A tab that has sent `want` is gone. */
-  gone(tab: string): void
+  gone(tab: number): void
 }
 
 export interface Tabs {
@@ -36,22 +36,25 @@ export interface Tabs {
   /** Others that have been heard. */
   readonly others: boolean
   /** Tells all other tabs, or one. */
-  post(m: TabMessage, to?: string): void
+  post(m: TabMessage, to?: number): void
   close(): void
 }
 
-/** How long a leader may stay silent when it is asked, in ms. A frozen tab does not answer. */
-const answerWithin = 2_000
-/** After so many ms hidden a leader gives way to a tab that is seen; browsers slow timers down after five minutes. */
-const hiddenTooLong = 60_000
+/** In ms, where nothing else is said. An enum, because it is inlined. */
+const enum Bound {
+  /** How long a leader may stay silent when it is asked, in ms. A frozen tab does not answer. */
+  answerWithin = 2_000,
+  /** After so many ms hidden a leader gives way to a tab that is seen; browsers slow timers down after five minutes. */
+  hiddenTooLong = 60_000,
+}
 
 /** Joins the tabs of that name. Where the browser has no locks, this tab is on its own and leads at once. */
 export function createTabs(name: string | false, events: TabsEvents): Tabs {
   const locks: LockManager | undefined = globalThis.navigator?.locks
-  const id = Math.random().toString(36).slice(2)
+  const id = Math.random()
   const end = new AbortController()
   const { signal } = end
-  const known = new Set<string>()
+  const known = new Set<number>()
   const answer = createAlarm()
   let asked = false // and the leader has not answered yet
   let leads = false
@@ -59,8 +62,7 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
   let hiddenAt = 0
   let channel: BroadcastChannel | undefined
 
-  const lockOf = (tab: string) => `doorbell:${name}:${tab}`
-  const request = (lock: string, options: LockOptions, f: () => unknown) => locks!.request(lock, options, f as () => void)
+  const nameOf = (tab: number | '') => `doorbell:${name}:${tab}`
   const answered = () => {
     asked = false
     answer()
@@ -68,12 +70,12 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
   const elect = (steal?: boolean) => {
     answered()
     if (leads || signal.aborted) return
-    request(lockOf(''), steal ? { steal } : { signal }, () => {
+    locks!.request(nameOf(''), steal ? { steal } : { signal }, async () => {
       if (signal.aborted || leads) return
       answered()
       leads = true
       events.lead()
-      return new Promise<void>((resolve) => (resign = resolve))
+      await new Promise<void>((resolve) => (resign = resolve))
     }).catch(() => {
       // Another tab took the lock, because this one was hidden or did not answer.
       if (!leads || signal.aborted) return
@@ -83,38 +85,38 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
       elect()
     })
   }
-  const post = (m: TabMessage, to?: string) => {
+  const post = (m: TabMessage, to?: number) => {
     if (signal.aborted) return
     channel?.postMessage({ ...m, id, to })
     if (m.k === 'want' && !asked) {
       asked = true
-      answer(() => elect(true), answerWithin)
+      answer(() => elect(true), Bound.answerWithin)
     }
   }
   const take = (m: Envelope) => {
     if (signal.aborted || (m.to && m.to !== id)) return
     const from = m.id
     if (!leads) {
-      if (m.k !== 'want' && m.k !== 'page') answered()
+      if (m.k !== 'want' && m.k !== 'offer') answered()
       if (m.k === 'take') elect(true)
     } else if (m.k === 'want') {
       if (!known.has(from)) {
         known.add(from)
-        request(lockOf(from), { signal }, () => known.delete(from) && events.gone(from)).catch(() => 0)
+        locks!.request(nameOf(from), { signal }, async () => known.delete(from) && events.gone(from)).catch(() => 0)
       }
-      if (m.visible && hiddenAt && now() - hiddenAt > hiddenTooLong) post({ k: 'take' }, from)
+      if (m.visible && hiddenAt && now() - hiddenAt > Bound.hiddenTooLong) post({ k: 'take' }, from)
     }
     events.message(m, from)
   }
 
   if (name !== false && locks && globalThis.BroadcastChannel) {
-    channel = new BroadcastChannel('doorbell:' + name)
+    channel = new BroadcastChannel(nameOf(''))
     channel.onmessage = ({ data }) => take(data)
     const seen = () => (hiddenAt = hidden() ? now() : 0)
     seen()
     listenTo('visibilitychange', seen, signal)
     // A lock of this tab's own: the leader waits for it, and has it when the tab is gone.
-    request(lockOf(id), {}, () => new Promise((resolve) => signal.addEventListener('abort', resolve))).catch(() => 0)
+    locks.request(nameOf(id), () => new Promise((resolve) => signal.addEventListener('abort', resolve))).catch(() => 0)
     elect()
   } else {
     leads = true

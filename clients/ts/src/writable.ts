@@ -72,7 +72,7 @@ export function writable<F extends Feed<any>>(feed: F): F & Writes<any> {
     for (const p of pending) laid.delete(p)
     const page = { since: from, cursor: to, more: false, trimmed: 0, changes: pending.map((p, i) => ({ ...p, seq: first + i })) }
     puller.offer(page)
-    host.share(feed, page)
+    host.share(feed.name, page)
     return true
   }
 

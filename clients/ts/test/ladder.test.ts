@@ -237,4 +237,34 @@ describe('what is followed', () => {
     await pass(50)
     expect(b.get('x')).toBe(1)
   })
+
+  it('members and frames that it does not know are skipped', async () => {
+    const { feed } = await follow()
+    const { cursor } = server.feed('a').write([{ key: 'x', value: 'new' }])
+    server.sockets[0]!.receive({ news: { of: ['another', 'version'] }, traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' })
+    server.sockets[0]!.receive({ changed: { a: cursor }, traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', later: null })
+    await pass(50)
+    expect(feed.get('x')).toBe('new')
+    expect(feed.status).toMatchObject({ state: 'live', transport: 'websocket', error: undefined })
+  })
+
+  it('more feeds than one long poll takes are asked for some after the others', async () => {
+    server.websocket = server.sse = 'refused'
+    const db = connect()
+    const names = Array.from({ length: 1_200 }, (_, i) => 'f:' + i)
+    for (const name of names) {
+      server.feed(name).write([{ key: 'x', value: 0 }])
+      db.feed(name).subscribe(() => {})
+    }
+    await pass(5_000)
+    expect(db.link.transport).toBe('long-poll')
+    for (const name of [names[0]!, names[1_199]!]) server.write(name, { key: 'x', value: 1 })
+    await pass(45_000)
+    expect(db.feed('f:0').get('x')).toBe(1)
+    expect(db.feed('f:1199').get('x')).toBe(1)
+    const polls = server.requests.filter((r) => r.path === '/v1/poll').map((r) => Object.keys(r.body.feeds).length)
+    expect(Math.max(...polls)).toBe(1_000)
+    expect(polls).toContain(200)
+    expect(db.link.transport).toBe('long-poll')
+  })
 })

@@ -98,6 +98,52 @@ describe('tokens', () => {
     expect(db.feed('secret').status).toMatchObject({ state: 'denied', error: { code: 'forbidden' } })
     expect(db.feed('a').status.state).toBe('live')
   })
+
+  it('what was denied is subscribed again with another token, and followed when that allows it', async () => {
+    server.tokens = new Set(['t1', 't2'])
+    server.publicReads = false
+    const db = connect({ getToken: (refused) => (refused ? 't2' : 't1') })
+    const feed = db.feed('secret')
+    feed.subscribe(() => {})
+    await pass(50)
+    server.sockets[0]!.receive({ denied: { secret: 'forbidden' } })
+    await pass(20_000)
+    expect(feed.status.state).toBe('denied')
+    expect(server.sockets[0]!.commands.filter((c) => c.subscribe)).toHaveLength(1)
+    server.tell({ expiring: { in_ms: 30_000 } })
+    await pass(50)
+    expect(server.sockets[0]!.commands.slice(-2)).toMatchObject([{ auth: 't2' }, { subscribe: { secret: '' } }])
+    expect(feed.status).toMatchObject({ state: 'live', error: undefined })
+    expect(server.sockets).toHaveLength(1)
+  })
+
+  it('a feed of which nobody can tell right now is polled, and subscribed again after a while', async () => {
+    server.write('a', { key: 'x', value: 1 })
+    const feed = connect().feed('a')
+    feed.subscribe(() => {})
+    await pass(50)
+    server.sockets[0]!.feeds.clear()
+    server.sockets[0]!.receive({ denied: { a: 'unavailable' } })
+    await pass(10)
+    expect(feed.status.state).toBe('polling')
+    server.feed('a').write([{ key: 'x', value: 2 }]) // and this client hears nothing of it
+    await pass(3_000)
+    expect(feed.get('x')).toBe(2)
+    expect(server.sockets[0]!.commands.filter((c) => c.subscribe)).toHaveLength(2)
+    expect(feed.status.state).toBe('live')
+  })
+
+  it('over SSE the stream is begun again for it', async () => {
+    server.websocket = 'refused'
+    const feed = connect().feed('a')
+    feed.subscribe(() => {})
+    await pass(50)
+    server.tell({ denied: { a: 'unavailable' } })
+    await pass(10)
+    expect(feed.status.state).toBe('polling')
+    await pass(2_000)
+    expect(feed.status).toMatchObject({ state: 'live', transport: 'sse' })
+  })
 })
 
 describe('public reads', () => {
