@@ -24,7 +24,7 @@ type FollowOptions struct {
 }
 
 // Follow gives a feed's changes in the order of their seqs, from o.Since on, and then each new one as it comes. An item that
-// changed several times since the last event comes once, with its latest value.
+// changed several times since the last event comes once as a rule, and with its latest value in the end.
 //
 // It hears of changes over a WebSocket, or polls where that is not to be had or not to be relied on. It survives restarts of
 // server and network by itself; failures go to o.OnStatus. A feed that doesn't exist is an empty one that may be born later.
@@ -102,6 +102,7 @@ type follower struct {
 	floor    cursor // after a reset: what the snapshot has to cover
 	etag     string // of etagPath's last answer
 	etagPath string
+	direct   bool // a step has failed: to the newest head without any
 
 	// When the next read is.
 	poll      pollClock

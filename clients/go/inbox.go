@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// inbox is what the signals say, as a level: the newest head and whether signals can be relied on. The socket writes it,
-// the follower's loop reads it; any number of signals in between are one.
+// inbox is what the signals say, as a level: the newest head, the last few before it, and whether signals can be relied on. The
+// socket writes it, the follower's loop reads it.
 type inbox struct {
 	wake chan struct{} // holds one token after a change
 
@@ -17,6 +17,8 @@ type inbox struct {
 // signals is one state of an inbox.
 type signals struct {
 	head    cursor    // the newest signalled; zero: none, or no such feed
+	ahead   backlog   // those on the way from have to head that are known
+	gap     cursor    // up to here others may have been told of heads that are not known
 	pullAt  time.Time // when to pull for head, spread included; zero: at once
 	fresh   bool      // a subscription has just begun
 	began   cursor    // the head it told, which counts also if it is older: the feed may have lost something
@@ -81,6 +83,7 @@ func (b *inbox) setHave(c cursor) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.now.have = c
+	b.now.ahead = b.now.ahead.beyond(c)
 	if b.now.head.compare(c) <= 0 {
 		b.now.pullAt = time.Time{} // the pull that was due has been overtaken
 	}
@@ -107,6 +110,7 @@ func (b *inbox) subscribed(head *cursor) {
 		s.fresh, s.began = true, *head
 		if head.isZero() || head.compare(s.head) > 0 {
 			s.head = *head
+			s.ahead, s.gap = backlog{*head}.beyond(s.have), *head
 		}
 	})
 }
@@ -120,7 +124,14 @@ func (b *inbox) changed(head cursor, spread time.Duration) {
 			return
 		}
 		s.head = head
-		if head.compare(s.have) > 0 && s.pullAt.IsZero() { // otherwise a pull is due already, and will be for this head as well
+		if head.compare(s.have) <= 0 {
+			return
+		}
+		var forgot bool
+		if s.ahead, forgot = s.ahead.with(head); forgot {
+			s.gap = head
+		}
+		if s.pullAt.IsZero() { // otherwise a pull is due already, and will be for this head as well
 			s.pullAt = at
 		}
 	})
@@ -148,6 +159,6 @@ func (b *inbox) refute(have, head cursor) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if head.compare(have) < 0 && b.now.head.compare(have) <= 0 {
-		b.now.head = head
+		b.now.head, b.now.ahead = head, nil
 	}
 }

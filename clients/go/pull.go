@@ -19,10 +19,9 @@ const (
 	resetRest   = 15 * time.Second // and up to twice that
 )
 
-// catchUp reads until there is no more. Failures that time may cure are noted for the next wait; an error is final.
+// catchUp reads until what was signalled is there. Failures that time may cure are noted for the next wait; an error is final.
 func (f *follower) catchUp(ctx context.Context) error {
 	now := f.box.take()
-	polled := now.mode() == Polling
 	if !f.told && !f.resetting && now.link == linkUp && !now.unknown && now.head == f.have {
 		return f.caughtUp(ctx) // already there, nothing to read
 	}
@@ -32,29 +31,43 @@ func (f *follower) catchUp(ctx context.Context) error {
 			return nil
 		}
 	}
-	// One URL for everyone who was signalled this head and is where this follower is. Without a newer head, the answer is
-	// whatever there is.
+	if f.mayClimb(now) {
+		return f.climb(ctx, now)
+	}
+	// Without a newer head, the answer is whatever there is.
 	target := f.floor
 	if now.head.compare(f.have) > 0 && now.head.compare(target) > 0 {
 		target = now.head
 	}
+	pages, err := f.pull(ctx, target, now)
+	if pages > 0 {
+		f.direct = false
+	}
+	return err
+}
+
+// pull reads until there is no more, and up to target at least. pages: so many it took; 0: it has not come there, and
+// when to try again is planned.
+func (f *follower) pull(ctx context.Context, target cursor, now signals) (pages int, err error) {
+	polled := now.mode() == Polling
 	for {
 		page, after, err := f.read(ctx, target)
 		if err != nil {
-			return f.failed(ctx, err, target, now)
+			return 0, f.failed(ctx, err, target, now)
 		}
+		pages++
 		f.succeeded(polled, page != nil && page.Cursor != f.have.text, after)
 		if page == nil { // 304
-			return nil
+			return pages, nil
 		}
 		if err := f.give(ctx, page); err != nil {
-			return err
+			return 0, err
 		}
 		if !page.More {
-			return nil
+			return pages, nil
 		}
 		if f.box.view().fatal != nil {
-			return nil // wait gives it
+			return 0, nil // wait gives it
 		}
 	}
 }
@@ -80,41 +93,47 @@ func (f *follower) read(ctx context.Context, target cursor) (*Page, time.Duratio
 	if page == nil {
 		return nil, after, nil
 	}
-	if err := f.fits(page); err != nil {
-		return nil, 0, fmt.Errorf("doorbell: GET %s: %w", path, err)
+	if err := f.have.leadsTo(page); err != nil {
+		return nil, 0, err
 	}
 	f.etagPath, f.etag = path, header.Get("ETag")
 	return page, after, nil
 }
 
-// page is Client.page, and keeps OnStatus informed while the answer is on its way.
+// page is Client.page for the loop.
 func (f *follower) page(ctx context.Context, o ReadOptions, etag string) (page *Page, header http.Header, err error) {
 	since, done := f.have.text, make(chan struct{})
 	go func() {
 		defer close(done)
 		page, header, err = f.client.page(ctx, f.feed, since, o, etag)
 	}()
+	f.await(done)
+	return page, header, err
+}
+
+// await waits until an answer is there, and keeps OnStatus informed meanwhile.
+func (f *follower) await(done <-chan struct{}) {
 	for {
 		select {
 		case <-done:
-			return page, header, err
+			return
 		case <-f.box.wake: // wait looks at the box whether or not there is a token
 			f.report(f.box.view())
 		}
 	}
 }
 
-// fits tells why a page, which is one to the question, must not be applied where the follower is.
-func (f *follower) fits(page *Page) error {
+// leadsTo tells why a page, which is one to the question, must not be applied by a follower at c.
+func (c cursor) leadsTo(page *Page) error {
 	to, err := parseCursor(page.Cursor)
 	if err != nil {
-		return err
+		return fmt.Errorf("doorbell: %w", err)
 	}
 	switch {
-	case !f.have.isZero() && (to.epoch != f.have.epoch || to.seq < f.have.seq):
-		return fmt.Errorf("the delta since %s ends at %s", f.have.text, page.Cursor)
-	case page.More && page.Cursor == f.have.text:
-		return fmt.Errorf("the page after %s leads nowhere", page.Cursor)
+	case !c.isZero() && (to.epoch != c.epoch || to.seq < c.seq):
+		return fmt.Errorf("doorbell: the delta since %s ends at %s", c.text, page.Cursor)
+	case page.More && page.Cursor == c.text:
+		return fmt.Errorf("doorbell: the page after %s leads nowhere", page.Cursor)
 	}
 	return nil
 }
@@ -144,7 +163,7 @@ func (f *follower) give(ctx context.Context, page *Page) error {
 			return err
 		}
 	}
-	f.have, _ = parseCursor(page.Cursor) // fits has parsed it
+	f.have, _ = parseCursor(page.Cursor) // leadsTo has parsed it
 	f.floor = cursor{}
 	f.box.setHave(f.have)
 	if !page.More && (moved || !f.told) {

@@ -62,13 +62,10 @@ func New(s Service) *cobra.Command {
 	load := Flags(cmd, s.Data)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := load()
-		if err != nil {
-			return Usage(err)
-		}
 		if s.Adjust != nil {
 			s.Adjust(&c)
 		}
-		if err := errors.Join(c.Validate(), c.Need(s.Database, s.Redis)); err != nil {
+		if err := errors.Join(err, c.Validate(), c.Need(s.Database, s.Redis)); err != nil {
 			return Usage(err)
 		}
 		return run(cmd, s, c)
@@ -76,7 +73,7 @@ func New(s Service) *cobra.Command {
 	return cmd
 }
 
-// Flags adds the flags of the configuration, and gives what loads it once they are parsed.
+// Flags adds the flags of the configuration, and gives what loads it once they are parsed, as config.Load does.
 func Flags(cmd *cobra.Command, data bool) (load func() (config.Config, error)) {
 	d := config.Defaults()
 	file := cmd.Flags().String("config", "", "a YAML file")
@@ -98,15 +95,12 @@ func Flags(cmd *cobra.Command, data bool) (load func() (config.Config, error)) {
 	}
 	return func() (config.Config, error) {
 		c, err := config.Load(*file, os.Environ())
-		if err != nil {
-			return config.Config{}, err
-		}
 		for name, to := range set {
 			if flag := cmd.Flags().Lookup(name); flag.Changed {
 				to(&c, flag.Value.String())
 			}
 		}
-		return c, nil
+		return c, err
 	}
 }
 

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caarlos0/env/v11"
-
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/origin"
@@ -63,6 +61,9 @@ type Config struct {
 	Default policy.Namespace `yaml:"default"`
 	// Namespaces are policies by namespace; what one doesn't say is as in Default.
 	Namespaces map[string]policy.Namespace `yaml:"namespaces"`
+
+	// partial: something couldn't be read. Whether what is missing would have been needed, nobody knows.
+	partial bool
 }
 
 // Defaults is the configuration when nobody says anything.
@@ -81,19 +82,18 @@ func Defaults() Config {
 }
 
 // Load reads the YAML file at path ("" for none) and the environment (as [os.Environ] gives it) over the defaults. It
-// doesn't validate, because flags may come on top.
+// doesn't validate, because flags may come on top. The error joins all that can't be read; the configuration that comes with it is
+// what could, so that Validate can say what else is wrong.
 func Load(path string, environ []string) (Config, error) {
 	c := Defaults()
+	var errs []error
 	if path != "" {
-		if err := c.readFile(path); err != nil {
-			return Config{}, err
-		}
+		errs = append(errs, c.readFile(path))
 	}
-	err := env.ParseWithOptions(&c, env.Options{Prefix: EnvPrefix, Environment: env.ToMap(environ)})
-	if err != nil {
-		return Config{}, plainEnv(err)
-	}
-	return c, nil
+	errs = append(errs, c.readEnvironment(environ))
+	err := errors.Join(errs...)
+	c.partial = err != nil
+	return c, err
 }
 
 // Public makes every namespace public, as development does.
@@ -124,7 +124,7 @@ func (c *Config) Validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
 		bad(`listen is %q; allowed: "host:port", such as "127.0.0.1:8080"`, c.Listen)
-	} else if !c.Loopback() && len(c.Keys) == 0 && !c.Tokens.Enabled() {
+	} else if !c.Loopback() && len(c.Keys) == 0 && !c.Tokens.Enabled() && !c.partial {
 		bad("listen is %q, which others can reach: that needs keys, or tokens; allowed without: a loopback address, such as "+
 			`"127.0.0.1:8080"`, c.Listen)
 	}
@@ -157,7 +157,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, c.Namespaces[name].Validate("namespaces."+name))
 	}
 	for _, p := range c.Policies().All() {
-		if p.Authorize && c.Authorization.URL == "" {
+		if p.Authorize && c.Authorization.URL == "" && !c.partial {
 			bad("a policy has authorize, but authorization.url is empty")
 			break
 		}
@@ -165,8 +165,12 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Need says which of the servers that a service can't do without are not configured.
+// Need says which of the servers that a service can't do without are not configured; of a configuration that couldn't be read as
+// a whole, nothing.
 func (c *Config) Need(database, redis bool) error {
+	if c.partial {
+		return nil
+	}
 	var errs []error
 	if database && c.DatabaseURL == "" {
 		errs = append(errs, errors.New("database_url is empty; give it, or DOORBELL_DATABASE_URL, or --database-url"))

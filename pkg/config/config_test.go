@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,55 @@ func TestUnknownKeysAndWrongTypesAreAllReported(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "config.") || strings.Contains(err.Error(), "policy.") {
 		t.Errorf("the error speaks of Go types:\n%v", err)
+	}
+}
+
+// TestAllKindsOfMistakesAreReportedTogether: what can't be read in the file and in the environment, and what is wrong with the rest;
+// but nothing that is only wrong because something couldn't be read.
+func TestAllKindsOfMistakesAreReportedTogether(t *testing.T) {
+	c, err := Load(write(t, `
+listen: 0.0.0.0:80
+keys: all
+drain_wait: soon
+data: here
+origins: [nope]
+default: {max_batch: 0}
+authorization: {url: 7, secret: [x]}
+gateway: {max_feeds: many, max_age: 1s}
+namespaces:
+  a: {max_items: few, max_batch: 5000}
+  b: {authorize: true}
+  Bad: {}
+`), []string{"DOORBELL_API_CACHE_BYTES=plenty", "DOORBELL_TRUSTED_PROXIES=proxy"})
+	text := errors.Join(err, c.Validate(), c.Need(true, true)).Error()
+	for _, want := range []string{
+		"line 3", "line 4", "soon", `origins: "nope"`, "default.max_batch", "line 8", "line 9", "many", "gateway.max_age", "line 11", "few",
+		"namespaces.a.max_batch", `"Bad"`, "DOORBELL_API_CACHE_BYTES", "trusted_proxies",
+	} {
+		if strings.Count(text, want) == 0 {
+			t.Errorf("the error does not say %q", want)
+		}
+	}
+	for want, most := range map[string]int{"line 11": 1, "needs keys": 0, "has authorize": 0, "is empty": 0, "config.": 0, "policy.": 0} {
+		if n := strings.Count(text, want); n > most {
+			t.Errorf("the error says %q %d times", want, n)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+	if c.Data != "here" || c.Gateway.MaxFeeds != Defaults().Gateway.MaxFeeds {
+		t.Errorf("read: %+v", c)
+	}
+}
+
+// TestWhatIsNoYAML: what the environment says is judged all the same.
+func TestWhatIsNoYAML(t *testing.T) {
+	for name, path := range map[string]string{"not YAML": write(t, "a: [\n"), "no file": "/nowhere/doorbell.yaml"} {
+		c, err := Load(path, []string{"DOORBELL_ORIGINS=nope"})
+		if err == nil || c.Validate() == nil || !strings.Contains(c.Validate().Error(), "nope") {
+			t.Errorf("%s: %v, %v", name, err, c.Validate())
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/policy"
 )
 
-// readFile reads the YAML file over c.
+// readFile reads the YAML file over c. With an error, c has what could be read of it.
 func (c *Config) readFile(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -23,23 +24,28 @@ func (c *Config) readFile(path string) error {
 	}
 	strict := yaml.NewDecoder(bytes.NewReader(text))
 	strict.KnownFields(true)
-	if err := strict.Decode(c); err != nil && !errors.Is(err, io.EOF) { // an empty file is fine
-		return fmt.Errorf("%s: %w", path, plain(err))
+	wrong := strict.Decode(c)
+	if errors.Is(wrong, io.EOF) { // an empty file is fine
+		wrong = nil
+	}
+	if _, some := errors.AsType[*yaml.TypeError](wrong); wrong != nil && !some { // no YAML at all
+		return fmt.Errorf("%s: %w", path, wrong)
 	}
 	// Once more for the namespaces, now that their default is known: each begins with it.
 	var named struct {
 		Namespaces map[string]yaml.Node `yaml:"namespaces"`
 	}
 	if err := yaml.Unmarshal(text, &named); err != nil {
-		return fmt.Errorf("%s: %w", path, plain(err))
+		wrong = cmp.Or(wrong, err)
 	}
 	c.Namespaces = make(map[string]policy.Namespace, len(named.Namespaces))
 	for name, node := range named.Namespaces {
 		n := c.Default
-		if err := node.Decode(&n); err != nil {
-			return fmt.Errorf("%s: %w", path, plain(err))
-		}
+		wrong = cmp.Or(wrong, node.Decode(&n)) // what is wrong with it has been said the first time
 		c.Namespaces[name] = n
+	}
+	if wrong != nil {
+		return fmt.Errorf("%s: %w", path, plain(wrong))
 	}
 	return nil
 }

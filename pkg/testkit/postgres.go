@@ -44,6 +44,9 @@ func NewPostgres(t TB, args ...string) *PostgresServer {
 	t.Cleanup(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		if p.server.pid != 0 { // none of its processes can end while it is frozen
+			or(t, "wake Postgres", p.signalAll(syscall.SIGCONT))
+		}
 		or(t, "stop Postgres", p.server.stop(syscall.SIGQUIT))
 		or(t, "remove Postgres's folder", p.server.remove())
 	})

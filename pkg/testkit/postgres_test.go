@@ -3,10 +3,13 @@
 package testkit_test
 
 import (
+	"errors"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/testkit"
 )
@@ -49,4 +52,34 @@ func TestPostgresIsSharedWithASchemaEach(t *testing.T) {
 	if err != nil || u.Query().Get("search_path") != a.Name || !strings.HasSuffix(u.Host, a.Addr) {
 		t.Fatalf("the URL is %s, %v", a.URL, err)
 	}
+}
+
+// TestPostgresFreezes: connections are taken, and nobody answers on them, nor on those that there were.
+func TestPostgresFreezes(t *testing.T) {
+	p := testkit.NewPostgres(t)
+	p.Freeze()
+	conn, err := net.Dial("tcp4", p.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// "Do you speak TLS?", to which the answer is a letter.
+	if _, err := conn.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47}); err != nil {
+		t.Fatal(err)
+	}
+	letter := make([]byte, 1)
+	if err := conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(letter); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("while it is frozen: %q, %v", letter, err)
+	}
+	p.Thaw()
+	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(letter); err != nil || string(letter) != "N" {
+		t.Fatalf("after it was thawed: %q, %v", letter, err)
+	}
+	p.Freeze() // the end of the test has to do with it
 }

@@ -72,13 +72,16 @@ func mayEnter(dir string) error {
 
 // watchdog becomes the server ("$@" from $4 on) and leaves a child that waits on fd 3. When that ends without a line, the
 // process that started the server is gone, or wants the server to be: it ends it, with a signal that lets it clean up
-// first ($1; a frozen one has to be woken for that), and removes the folder ($2), or leaves it ($2 empty).
+// first ($1; a frozen one, and its children, have to be woken for that), and removes the folder ($2), or leaves it ($2 empty).
 const watchdog = `
 signal=$1 dir=$2 server=$$
 shift 2
 (
 	trap '' INT TERM HUP
 	if read -r _ <&3; then exit; fi
+	ps -A -o pid= -o ppid= | while read -r pid parent; do
+		if [ "$parent" = "$server" ] && [ "$pid" != "$$" ]; then kill -CONT "$pid"; fi
+	done
 	kill -"$signal" "$server" && kill -CONT "$server"
 	n=0
 	while kill -0 "$server" && [ $n -lt 15 ]; do sleep 0.1; n=$((n + 1)); done

@@ -104,5 +104,6 @@ func (g *Gateway) Close() {
 	g.hub.Close()
 	g.wheel.Close()
 	g.shards.Close()
+	g.refusals.Close()
 	g.metrics.close()
 }

@@ -75,6 +75,11 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, wrong)
 		return
 	}
+	token, ok := tokenOf(r)
+	if !ok {
+		problem.Write(w, problem.New(http.StatusBadRequest, "two_tokens", twoTokens))
+		return
+	}
 	if !g.admitted(w) {
 		return
 	}
@@ -90,7 +95,7 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request) {
 		problem.Write(w, problem.New(http.StatusInternalServerError, "internal", "events can't be sent"))
 		return
 	}
-	dialogue, err := session.New(&g.sessions, &events, session.NewID(), tokenOf(r), c.Outlet(), c)
+	dialogue, err := session.New(&g.sessions, &events, session.NewID(), token, c.Outlet(), c)
 	if err != nil {
 		c.Abort() // the gateway has been closed meanwhile
 		return

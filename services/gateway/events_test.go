@@ -127,6 +127,9 @@ func TestEventsAreRefusedByStatus(t *testing.T) {
 		h.ask(w, "?feed=", nil).expectProblem(400, "bad_feed", "empty")
 		h.ask(w, "?feed=prices:a&feed=Bad%20Name", nil).expectProblem(400, "bad_feed", "Bad Name", "[a-z]")
 		h.ask(w, "?feed=prices:a&access_token="+alice, nil).expectProblem(400, "token_in_url", "access_token", "Authorization")
+		h.ask(w, "?feed=prices:a", http.Header{"Authorization": {"Bearer " + alice, "Bearer " + bob}}).expectProblem(400, "two_tokens", "allowed: one")
+		h.ask(w, "?feed=prices:a", http.Header{"Authorization": {"Bearer " + alice}, "Sec-Websocket-Protocol": {"bearer." + bob}}).
+			expectProblem(400, "two_tokens", "allowed: one")
 		h.ask(w, "?feed=%zz", nil).expectProblem(400, "bad_query")
 		if s := h.ask(w, many, nil); s.response.StatusCode != 200 {
 			t.Errorf("the same feed 2,001 times: %s", s.response.Status)

@@ -24,6 +24,7 @@ import (
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/session"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/strangers"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wheel"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
@@ -34,6 +35,7 @@ type Gateway struct {
 	// Static after New.
 	log      *slog.Logger
 	origins  *origin.List
+	refusals *strangers.Log // of origins
 	proxies  origin.Proxies
 	hub      *hub.Hub
 	sessions session.Options
@@ -87,13 +89,13 @@ func New(opt Options) (*Gateway, error) {
 	}
 	t := opt.Timings
 	g := &Gateway{
-		log: opt.Logger, origins: allowed, proxies: proxies,
+		log: opt.Logger, origins: allowed, refusals: strangers.New(opt.Logger), proxies: proxies,
 		timings: t, limits: opt.Limits, door: door{limit: pace.New(opt.Limits.Handshakes, opt.Limits.Handshakes)},
 	}
 	g.metrics = newMetrics(opt.Metrics, g, opt.Bus)
 	g.wheel, g.shards = wheel.New(tick), shard.New(0)
 	g.hub, err = hub.New(hub.Options{
-		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds, Flushed: g.metrics.flushed,
+		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds, Flushed: g.metrics.flushed, Panicked: g.metrics.panics.Inc,
 		Spread:        g.listenForAudience(opt),
 		FollowTimeout: t.FollowTimeout, RetryMin: t.RetryMin, RetryMax: t.RetryMax, Linger: t.Linger,
 	})

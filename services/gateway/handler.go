@@ -9,6 +9,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/problem"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/front"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/sse"
+	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wsconn"
 )
 
@@ -58,8 +59,7 @@ const methods = http.MethodGet + ", " + http.MethodOptions
 func (g *Gateway) originAllowed(w http.ResponseWriter, r *http.Request) bool {
 	from, ok := g.origins.Allow(r, g.proxies)
 	if !ok {
-		g.log.Warn("origin refused; if it is yours, add it to the allowed origins",
-			"origin", clip(from), "host", clip(r.Host), "remote", r.RemoteAddr)
+		g.refusals.Refused(from, r.Host, r.RemoteAddr)
 		g.metrics.handshake(outcomeOrigin)
 		problem.Write(w, problem.New(http.StatusForbidden, "origin_not_allowed", "pages of this origin may not connect"))
 	}
@@ -92,26 +92,35 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 		g.log.Debug("not upgraded", "remote", r.RemoteAddr, "err", err)
 		return
 	}
-	serving = g.serve(c, tokenOf(r))
+	token, ok := tokenOf(r)
+	if !ok {
+		c.Close(wire.Close{Code: wire.CloseToken, Reason: twoTokens})
+	}
+	serving = g.serve(c, token)
 }
 
-// tokenOf finds the token that came with the request; "" for none.
-func tokenOf(r *http.Request) string {
-	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "bearer") {
-		return strings.TrimSpace(token)
-	}
-	offered := wsconn.Offered(r)
-	if i := slices.IndexFunc(offered, func(s string) bool { return strings.HasPrefix(s, bearer) }); i >= 0 {
-		return offered[i][len(bearer):]
-	}
-	return ""
-}
+// twoTokens is what a request is told that carries different ones: whichever counted, somebody would be taken for somebody else.
+const twoTokens = "there are two different tokens; allowed: one, in Authorization or as a subprotocol"
 
-// clip keeps what a stranger sent from filling the log.
-func clip(s string) string {
-	const most = 200
-	if len(s) > most {
-		return s[:most] + "…"
+// tokenOf finds the token that came with the request; "" for none, and false for more than one.
+func tokenOf(r *http.Request) (token string, ok bool) {
+	var tokens []string
+	for _, value := range r.Header.Values("Authorization") {
+		if scheme, token, _ := strings.Cut(value, " "); strings.EqualFold(scheme, "bearer") {
+			tokens = append(tokens, strings.TrimSpace(token))
+		}
 	}
-	return s
+	for _, name := range wsconn.Offered(r) {
+		if token, ok := strings.CutPrefix(name, bearer); ok {
+			tokens = append(tokens, token)
+		}
+	}
+	tokens = slices.Compact(slices.DeleteFunc(tokens, func(token string) bool { return token == "" }))
+	switch len(tokens) {
+	case 0:
+		return "", true
+	case 1:
+		return tokens[0], true
+	}
+	return "", false
 }

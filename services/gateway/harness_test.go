@@ -262,8 +262,8 @@ func (c *client) expectError(id, code string, words ...string) {
 	}
 }
 
-// expectClose reads to the end and wants it to be the code.
-func (c *client) expectClose(code int) {
+// expectClose wants the connection to be closed with the code, and gives the reason.
+func (c *client) expectClose(code int) (reason string) {
 	c.t.Helper()
 	for {
 		text, err := c.tryNext()
@@ -271,10 +271,11 @@ func (c *client) expectClose(code int) {
 			c.t.Logf("before the close: %.200s", text)
 			continue
 		}
-		if !websocket.IsCloseError(err, code) {
+		closed, ok := errors.AsType[*websocket.CloseError](err)
+		if !ok || closed.Code != code {
 			c.t.Fatalf("ended with %v; want a close with %d", err, code)
 		}
-		return
+		return closed.Text
 	}
 }
 

@@ -217,6 +217,25 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// TestRefusedOriginsDoNotFillTheLog: each handshake is counted, and the first of an origin is logged.
+func TestRefusedOriginsDoNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	h, metrics := counted(t, nil)
+	const times = 200
+	for range times {
+		_, response, err := websocket.DefaultDialer.Dial(h.url(), http.Header{"Origin": {"https://evil.example"}})
+		if err == nil || response.StatusCode != http.StatusForbidden {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if n := strings.Count(h.logs.String(), "evil.example"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+	if n := value(t, metrics, "handshakes_total", "origin_not_allowed"); n != times {
+		t.Errorf("%v counted", n)
+	}
+}
+
 func TestTwoOriginHeadersAreRefused(t *testing.T) {
 	t.Parallel()
 	h := start(t)

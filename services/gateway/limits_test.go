@@ -190,6 +190,37 @@ func TestTooManyBadCommands(t *testing.T) {
 	}
 }
 
+// TestTooManyControlFrames: they count as well, and no more comes back than was sent.
+func TestTooManyControlFrames(t *testing.T) {
+	t.Parallel()
+	for name, opcode := range map[string]int{"pings": websocket.PingMessage, "pongs": websocket.PongMessage} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, metrics := counted(t, func(o *gateway.Options) { o.Limits.Commands = 2 })
+			c := h.dial("")
+			pongs := 0
+			c.SetPongHandler(func(string) error {
+				pongs++
+				return nil
+			})
+			go func() {
+				for range 200 {
+					if c.WriteControl(opcode, []byte("x"), time.Now().Add(patience)) != nil {
+						return
+					}
+				}
+			}()
+			c.expectTooMany(time.Second, 2*time.Second)
+			if n := value(t, metrics, "limited_total", "commands"); n != 1 {
+				t.Errorf("%v counted", n)
+			}
+			if pongs > 21 {
+				t.Errorf("%d answers", pongs)
+			}
+		})
+	}
+}
+
 func TestTooManyFeedsIsCounted(t *testing.T) {
 	t.Parallel()
 	h, metrics := counted(t, func(o *gateway.Options) { o.Limits.Feeds = 5 })

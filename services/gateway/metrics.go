@@ -33,6 +33,7 @@ type metrics struct {
 	closes     *prometheus.CounterVec
 	refused    *prometheus.CounterVec
 	flush      prometheus.Histogram
+	panics     prometheus.Counter
 }
 
 // newMetrics makes them; to is nil if nobody looks.
@@ -68,7 +69,10 @@ func newMetrics(to prometheus.Registerer, g *Gateway, b bus.Bus) *metrics {
 		Help:    "From a signal of the bus to the last of a shard's followers having been written to or marked.",
 		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14), // to 4 s
 	})
-	m.all = append(m.all, m.flush)
+	m.panics = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: ns, Subsystem: sub, Name: "panics_total", Help: "Mistakes of ours that have cost a connection; each is logged.",
+	})
+	m.all = append(m.all, m.flush, m.panics)
 
 	gauge("connections", "Open connections, by transport.", prometheus.Labels{"transport": "websocket"},
 		func() float64 { return count[*wsconn.Conn](g) })

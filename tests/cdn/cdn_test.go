@@ -50,6 +50,7 @@ func run(t *testing.T, start func(string, edge.Origin) (*edge.Edge, error)) {
 	client.Timeout = doorbelltest.Patience
 	client.Transport.(*http.Transport).DisableCompression = true
 	s := &suite{origin: o, edge: e, http: client}
+	heldLongest := s.longest(t)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *suite)
@@ -69,6 +70,9 @@ func run(t *testing.T, start func(string, edge.Origin) (*edge.Edge, error)) {
 		{"server-sent events", testEvents},
 		{"signals as events", testSignals},
 		{"long polls", testLongPolls},
+		{"long polls are woken", testPollsAreWoken},
+		{"long polls whose clients leave", testPollsThatAreLeft},
+		{"the longest polls", func(t *testing.T, _ *suite) { heldLongest(t) }},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
 	}
@@ -114,6 +118,15 @@ func (s *suite) try(t *testing.T, method, uri, body string, header ...string) (g
 	}
 	text, err := io.ReadAll(res.Body)
 	return got{res.StatusCode, res.Header, string(text)}, errors.Join(err, res.Body.Close())
+}
+
+// read is an answer, with what went wrong in the place of its body.
+func read(res *http.Response) got {
+	text, err := io.ReadAll(res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		return got{res.StatusCode, res.Header, err.Error()}
+	}
+	return got{res.StatusCode, res.Header, string(text)}
 }
 
 // wantStatus checks an answer's status.

@@ -3,10 +3,12 @@
 package cdn
 
 import (
+	"bufio"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -33,8 +35,9 @@ namespaces:
 
 // origin is a Doorbell and, before it, what sees every request that a cache sends on, and may answer it itself.
 type origin struct {
-	addr   string
-	direct *doorbell.Client // past everything
+	addr     string
+	direct   *doorbell.Client // past everything
+	internal string           // where its metrics are
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -50,11 +53,15 @@ func startOrigin(t *testing.T) *origin {
 	if err != nil {
 		t.Fatal(err)
 	}
+	internal, err := process.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
 	database := "--database-url=" + testkit.Postgres(t).URL
 	if r := (doorbelltest.Shell{}).Run(t, "migrate", "up", database); r.Code != 0 {
 		t.Fatalf("migrate up: %d\n%s%s", r.Code, r.Out, r.Err)
 	}
-	run := doorbelltest.Shell{}.Start(t, "all", "--listen", addr, "--config", doorbelltest.File(t, "doorbell.yaml", config),
+	run := doorbelltest.Shell{}.Start(t, "all", "--listen", addr, "--internal-listen", internal, "--config", doorbelltest.File(t, "doorbell.yaml", config),
 		database, "--redis-url=redis://"+testkit.Redis(t).Addr+"/0")
 	upstream := &url.URL{Scheme: "http", Host: addr}
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
@@ -67,7 +74,7 @@ func startOrigin(t *testing.T) *origin {
 		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
 	})
 
-	o := &origin{}
+	o := &origin{internal: internal}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(upstream)
@@ -111,6 +118,23 @@ func (o *origin) count(uri string) int {
 		}
 	}
 	return n
+}
+
+// metric is one of its metrics that has no labels; -1: it can't be told.
+func (o *origin) metric(name string) float64 {
+	res, err := http.Get("http://" + o.internal + "/metrics") //nolint:noctx // on loopback
+	if err != nil {
+		return -1
+	}
+	defer res.Body.Close()
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		if text, found := strings.CutPrefix(lines.Text(), name+" "); found {
+			if value, err := strconv.ParseFloat(text, 64); err == nil {
+				return value
+			}
+		}
+	}
+	return -1
 }
 
 // during answers with h in Doorbell's place until the test ends, or the returned func is called.

@@ -11,9 +11,9 @@ import (
 // TestConfigCommands: what is wrong is said, all of it; what holds is printed, and no secret with it.
 func TestConfigCommands(t *testing.T) {
 	var shell doorbelltest.Shell
-	bad := doorbelltest.File(t, "bad.yaml", "origins: [nope]\nnamespaces: {Bad: {public: true}}\ndrain_wait: -1s\n")
+	bad := doorbelltest.File(t, "bad.yaml", "origins: [nope]\nnamespaces: {Bad: {public: true}}\ndrain_wait: -1s\ngateway: {max_feeds: many}\n")
 	r := shell.Run(t, "config", "check", "--config", bad)
-	for _, want := range []string{`"nope"`, `"Bad"`, "drain_wait"} {
+	for _, want := range []string{`"nope"`, `"Bad"`, "drain_wait", "many"} {
 		if r.Code != 2 || !strings.Contains(r.Err, want) {
 			t.Errorf("config check: exit %d, nothing of %s in:\n%s", r.Code, want, r.Err)
 		}

@@ -1,19 +1,20 @@
 /**
- * Doorbell without writes, for pages that only show: the smallest there is.
+ * The core: feeds that are shown and kept fresh over four transports, in all tabs. What a feed can do besides (writes, sequences,
+ * signals alone) is in `@doorbell/client`, or `@doorbell/client/signal`.
  *
  * @packageDocumentation
  */
-import { Doorbell } from './doorbell.js'
-import { Feed } from './feed.js'
+import { connect, type Doorbell } from './doorbell.js'
 import type { DoorbellOptions } from './types.js'
 
-/** As `createDoorbell` of `@doorbell/client`; its feeds can't be written. */
+/** As `createDoorbell` of `@doorbell/client`; its feeds can be shown. */
 export function createDoorbell(options: DoorbellOptions): Doorbell {
-  return new Doorbell(options, (name, host) => new Feed(name, host))
+  return connect(options, (feed) => feed)
 }
 
-export { Doorbell, Feed }
 export { DoorbellError } from './errors.js'
+export type { Doorbell } from './doorbell.js'
+export type { Feed } from './feed.js'
 export type { Link, Transport } from './ladder.js'
 export type { GetToken } from './http.js'
-export type { Abortable, DoorbellOptions, FeedChange, FeedStatus, Persistence, Signal } from './types.js'
+export type { Abortable, DoorbellOptions, FeedChange, FeedStatus, Persistence } from './types.js'

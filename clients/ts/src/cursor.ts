@@ -1,35 +1,30 @@
-// Cursors: `<epoch>-<seq>`, or `<epoch>-<seq>~<base>` in the middle of a walk through a large snapshot.
+// Cursors: `<epoch>-<seq>`, or `<epoch>-<seq>~<base>` in the middle of a walk through a large snapshot. They stay the text
+// that the server gave, and goes back to it verbatim.
 
-import { DoorbellError } from './errors.js'
+import { badAnswer } from './errors.js'
 
-/** A place in a feed's history. Its text goes back to the server verbatim. */
-export interface Cursor {
-  readonly text: string
-  readonly epoch: string
-  readonly seq: number
-  /** Above 0 in a walk: the head when the walk began. */
-  readonly base: number
+/** A place in a feed's history; '' is "I have nothing", older than every other. */
+export type Cursor = string
+
+const form = /^([0-9a-z]{7}-(0|[1-9]\d{0,15})(~[1-9]\d{0,15})?)?$/
+
+/** Checks a cursor. Throws a DoorbellError `bad_answer` for anything the server would not have given. */
+export function checkCursor(text: Cursor): Cursor {
+  if (form.test(text)) return text
+  throw badAnswer('cursor')
 }
 
-/** "I have nothing": older than every other cursor. */
-export const nothing: Cursor = { text: '', epoch: '', seq: 0, base: 0 }
+export const epochOf = (c: Cursor): string => c.slice(0, 7)
+export const seqOf = (c: Cursor): number => parseInt(c.slice(8)) || 0
+/** In the middle of a walk. */
+export const walks = (c: Cursor): boolean => c.includes('~')
 
-const form = /^([0-9a-z]{7})-(0|[1-9]\d{0,15})(?:~([1-9]\d{0,15}))?$/
-
-/** Reads a cursor; '' is {@link nothing}. Throws a DoorbellError `bad_answer` for anything the server would not have given. */
-export function parseCursor(text: string): Cursor {
-  if (text === '') return nothing
-  const [, epoch, seq, base] = form.exec(text) ?? []
-  if (!epoch) throw new DoorbellError('bad_answer', `${JSON.stringify(text)} is not a cursor`)
-  return { text, epoch, seq: Number(seq), base: Number(base ?? 0) }
+/** Tells whether a is newer than b: epochs first, then seqs. The base of a walk doesn't count. */
+export function newer(a: Cursor, b: Cursor): boolean {
+  return epochOf(a) === epochOf(b) ? seqOf(a) > seqOf(b) : epochOf(a) > epochOf(b)
 }
 
-/** Orders epochs first, then seqs: below 0 when a is older. The base of a walk doesn't count. */
-export function compare(a: Cursor, b: Cursor): number {
-  return a.epoch === b.epoch ? a.seq - b.seq : a.epoch < b.epoch ? -1 : 1
-}
-
-/** Tells whether an answer that ends at c was computed from data that includes d. */
+/** Tells whether an answer that ends at c was computed from data that includes d. The base of a walk is the head when it began. */
 export function covers(c: Cursor, d: Cursor): boolean {
-  return compare({ ...c, seq: Math.max(c.seq, c.base) }, d) >= 0
+  return !newer(d, c) || !newer(d, c.replace(/-\d+~/, '-'))
 }

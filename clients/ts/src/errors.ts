@@ -10,22 +10,31 @@
  * | `silent` | a connection that brings nothing: a proxy that buffers, or a dead peer |
  */
 export class DoorbellError extends Error {
-  override name = 'DoorbellError'
-  constructor(
-    readonly code: string,
-    message: string,
-    /** HTTP status; 0 when there was no answer. */
-    readonly status = 0,
-    /** How long the server asks to be left alone, in ms; 0 when it doesn't. */
-    readonly retryAfter = 0,
-    /** Of a `reset`: the URL of the snapshot to go on from. */
-    readonly snapshot = '',
-  ) {
+  declare readonly code: string
+  /** HTTP status; 0 when there was no answer. */
+  declare readonly status: number
+  /** How long the server asks to be left alone, in ms; 0 when it doesn't. */
+  declare readonly retryAfter: number
+  /** Of a `reset`: the URL of the snapshot to go on from. */
+  declare readonly snapshot: string
+
+  constructor(code: string, message: string, status = 0, retryAfter = 0, snapshot = '') {
     super(message)
+    Object.assign(this, { name: 'DoorbellError', code, status, retryAfter, snapshot })
   }
 }
 
-/** Makes any thrown thing a DoorbellError; what fetch throws is `network`. */
+/** What isn't Doorbell's answer. */
+export function badAnswer(kind: string): DoorbellError {
+  return new DoorbellError('bad_answer', `no ${kind}: does something else answer here?`)
+}
+
+/** Nothing came for so long that nothing will. */
+export const silent = (): DoorbellError => new DoorbellError('silent', 'nothing comes')
+
+/** Makes any thrown thing a DoorbellError: what JSON can't read is `bad_answer`, and what fetch throws is `network`. */
 export function asError(e: unknown): DoorbellError {
-  return e instanceof DoorbellError ? e : new DoorbellError('network', e instanceof Error ? e.message : String(e))
+  return e instanceof DoorbellError ? e
+    : e instanceof SyntaxError ? badAnswer('JSON')
+    : new DoorbellError('network', String(e))
 }

@@ -4,16 +4,26 @@
  *
  * @packageDocumentation
  */
-import { Doorbell as AnyDoorbell } from './doorbell.js'
-import type { DoorbellOptions } from './types.js'
-import { WritableFeed } from './writable.js'
+import { connect, type Doorbell as Core } from './doorbell.js'
+import type { Feed } from './feed.js'
+import { iterable, type Sequence } from './iterate.js'
+import { onSignal } from './signal.js'
+import type { Abortable, DoorbellOptions, Signal } from './types.js'
+import { writable, type Writes } from './writable.js'
+
+/** A feed: shown, kept fresh, and written. */
+export interface WritableFeed<T = unknown> extends Feed<T>, Sequence, Writes<T> {}
 
 /** One Doorbell server, as this page sees it. */
-export class Doorbell extends AnyDoorbell<WritableFeed> {
+export interface Doorbell extends Core<WritableFeed<any>> {
   /** The feed of that name; the same one each time. T is what its values are, and is not checked. Throws a TypeError for what can't be a name. */
-  override feed<T = any>(name: string): WritableFeed<T> {
-    return super.feed(name) as WritableFeed<T>
-  }
+  feed<T = any>(name: string): WritableFeed<T>
+  /**
+   * For data that lives behind an API of your own: calls back when the feed moves, after the delay that the server asks for so that
+   * not everybody fetches at once. The first call comes when the signals begin. Ends with the function that is given back, or
+   * with the signal.
+   */
+  onSignal(feed: string, listener: (s: Signal) => void, options?: Abortable): () => void
 }
 
 /**
@@ -26,12 +36,14 @@ export class Doorbell extends AnyDoorbell<WritableFeed> {
  * ```
  */
 export function createDoorbell(options: DoorbellOptions): Doorbell {
-  return new Doorbell(options, (name, host) => new WritableFeed(name, host))
+  const db = connect(options, (feed) => iterable(writable(feed)))
+  return Object.assign(db, { onSignal: onSignal.bind(undefined, db) })
 }
 
-export { Feed } from './feed.js'
-export { WritableFeed } from './writable.js'
 export { DoorbellError } from './errors.js'
+export type { Feed } from './feed.js'
+export type { Sequence } from './iterate.js'
+export type { Writes } from './writable.js'
 export type { Link, Transport } from './ladder.js'
 export type { GetToken } from './http.js'
 export type { Abortable, DoorbellOptions, FeedChange, FeedStatus, Persistence, Signal, Write } from './types.js'

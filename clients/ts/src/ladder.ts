@@ -4,10 +4,10 @@
 //   try 0 ─ down ─▶ try 1 ─ down ─▶ try 2 ─ down ─▶ polling, and from the top after a backoff
 //     └─ up: in use; what was in use before is closed; below the top, try again from time to time
 
-import { DoorbellError } from './errors.js'
+import { silent, type DoorbellError } from './errors.js'
 import type { Http } from './http.js'
-import type { Line, Open, Sink } from './line.js'
-import { Backoff, random } from './pace.js'
+import type { Line, LineEvents, Open, Sink } from './line.js'
+import { createAlarm, createBackoff, now, random } from './pace.js'
 
 /** What brings the news. `none`: nothing yet. */
 export type Transport = 'none' | 'websocket' | 'sse' | 'long-poll' | 'polling'
@@ -21,9 +21,17 @@ export interface Link {
   error?: DoorbellError | undefined
 }
 
-export interface Rung {
-  transport: Transport
-  open: Open
+/** How a client is connected that follows nothing. */
+export const unlinked: Link = { transport: 'none', degraded: false }
+
+export type Rung = readonly [transport: Transport, open: Open]
+
+export interface Ladder {
+  /** The set of feeds changed. Connects with the first one, and hangs up after the last. */
+  update(): void
+  /** The machine woke, the network is back, or somebody looks: what there is is checked, and what is missing is tried now. */
+  wake(): void
+  close(): void
 }
 
 /** A connection that lasted so long is no reason to doubt its transport. In ms. */
@@ -39,166 +47,145 @@ const patienceAtMost = 10_000
 const climbAtLeast = 4_000
 const climbAtMost = 20_000
 
-export class Ladder {
-  readonly #http: Http
-  readonly #sink: Sink
-  readonly #rungs: readonly Rung[]
-  readonly #told: (link: Link) => void
+export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], told: (link: Link) => void): Ladder {
+  let link = unlinked
+  let wanted = false
+  let closed = false
+  let barred = false // the gateway refused this client for good
+  let line: Line | undefined // in use
+  let at = rungs.length // its rung; the number of rungs when there is none
+  let attempt: Line | undefined
+  let patience = patienceAtLeast
+  let climb = climbAtLeast
+  const timer = createAlarm()
+  const backoff = createBackoff()
+  const strikes: number[] = []
+  const restUntil: number[] = []
 
-  link: Link = { transport: 'none', degraded: false }
-  #wanted = false
-  #closed = false
-  #barred = false // the gateway refused this client for good
-  #line: Line | undefined // in use
-  #at = 0 // its rung; the number of rungs when there is none
-  #attempt: Line | undefined
-  #timer: ReturnType<typeof setTimeout> | undefined
-  #patience = patienceAtLeast
-  #climb = climbAtLeast
-  readonly #backoff = new Backoff()
-  readonly #strikes: number[] = []
-  readonly #restUntil: number[] = []
+  const say = (transport: Transport, error?: DoorbellError, degraded = false) => told((link = { transport, degraded, error }))
 
-  constructor(http: Http, sink: Sink, rungs: readonly Rung[], told: (link: Link) => void) {
-    this.#http = http
-    this.#sink = sink
-    this.#rungs = rungs
-    this.#at = rungs.length
-    this.#told = told
+  const giveUp = () => {
+    attempt?.close()
+    attempt = undefined
+  }
+  const hangUp = () => {
+    wanted = false
+    timer()
+    giveUp()
+    line?.close()
+    line = undefined
+    at = rungs.length
+  }
+  const bar = (e: DoorbellError) => {
+    barred = true
+    hangUp()
+    wanted = true
+    say('polling', e)
+  }
+  const refusedForGood = ({ status }: DoorbellError) => status === 4003 || status === 4009
+  /** From the top, after a backoff, but not before the server allows it. */
+  const tryLater = (e?: DoorbellError) => timer(tryAll, Math.max(backoff.next(), e?.retryAfter ?? 0))
+  const planClimb = () => {
+    if (!at) return
+    timer(tryAll, climb / 2 + random(climb / 2))
+    climb = Math.min(climb * 1.5, climbAtMost)
   }
 
-  /** The set of feeds changed. Connects with the first one, and hangs up after the last. */
-  update(): void {
-    if (this.#closed) return
-    const wanted = Object.keys(this.#sink.cursors()).length > 0
-    if (wanted && !this.#wanted) {
-      this.#wanted = true
-      this.#try(0)
-    } else if (!wanted && this.#wanted) {
-      this.#hangUp()
-      this.#say('none')
-    }
-    this.#line?.update()
-    this.#attempt?.update()
-  }
-
-  /** The machine woke, the network is back, or somebody looks: what there is is checked, and what is missing is tried now. */
-  wake(): void {
-    this.#backoff.reset()
-    this.#climb = climbAtLeast
-    this.#line?.check()
-    if (this.#wanted && !this.#attempt && this.#at > 0 && !this.#barred) this.#try(0)
-  }
-
-  close(): void {
-    this.#closed = true
-    this.#hangUp()
-  }
-
-  #hangUp(): void {
-    this.#wanted = false
-    clearTimeout(this.#timer)
-    this.#attempt?.close()
-    this.#line?.close()
-    this.#attempt = this.#line = undefined
-    this.#at = this.#rungs.length
-  }
-
-  #say(transport: Transport, error?: DoorbellError, degraded = false): void {
-    this.link = { transport, degraded, error }
-    this.#told(this.link)
-  }
-
-  #later(ms: number, from = 0, to?: number): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#try(from, to), ms)
-  }
-
+  const tryAll = () => tryFrom(0)
   /** Tries one rung after the other, down to `to` exclusive: by default the one in use. */
-  #try(rung: number, to = this.#at, error?: DoorbellError): void {
-    clearTimeout(this.#timer)
-    this.#attempt?.close()
-    this.#attempt = undefined
-    while (rung < to && (this.#restUntil[rung] ?? 0) > Date.now()) rung++
-    if (rung < to) return this.#open(rung, to)
-    if (this.#line) return this.#planClimb()
-    this.#patience = Math.min(this.#patience * 1.5, patienceAtMost)
-    if (this.link.transport !== 'polling' || error) this.#say('polling', error ?? this.link.error)
-    this.#later(Math.max(this.#backoff.next(), error?.retryAfter ?? 0))
+  const tryFrom = (rung: number, to = at, error?: DoorbellError) => {
+    timer()
+    giveUp()
+    while (rung < to && (restUntil[rung] ?? 0) > now()) rung++
+    if (rung < to) return open(rung, to)
+    if (line) return planClimb()
+    patience = Math.min(patience * 1.5, patienceAtMost)
+    if (link.transport !== 'polling' || error) say('polling', error ?? link.error)
+    tryLater(error)
   }
 
-  #planClimb(): void {
-    if (this.#at === 0) return
-    this.#later(this.#climb / 2 + random(this.#climb / 2))
-    this.#climb = Math.min(this.#climb * 1.5, climbAtMost)
-  }
-
-  #open(rung: number, to: number): void {
-    const { transport, open } = this.#rungs[rung]!
+  const open = (rung: number, to: number) => {
+    const [transport, opens] = rungs[rung]!
     let upAt = 0
-    const late = setTimeout(() => mine.down(new DoorbellError('silent', transport + ' brings nothing')), this.#patience)
-    const mine = {
-      up: () => {
-        if (upAt || this.#attempt !== line) return
-        upAt = Date.now()
+    const late = setTimeout(() => events.down(silent()), patience)
+    const events: LineEvents = {
+      up() {
+        if (upAt || attempt !== mine) return
+        upAt = now()
         clearTimeout(late)
-        this.#line?.close()
-        this.#line = line
-        this.#at = rung
-        this.#attempt = undefined
-        this.#patience = patienceAtLeast
-        this.#say(transport)
-        line.update()
-        this.#planClimb()
+        line?.close()
+        line = mine
+        at = rung
+        attempt = undefined
+        patience = patienceAtLeast
+        say(transport)
+        mine.update()
+        planClimb()
       },
-      down: (e: DoorbellError) => {
+      down(e) {
         clearTimeout(late)
-        if (this.#attempt === line) {
-          if (e.status === 4003 || e.status === 4009) return this.#bar(e)
-          this.#try(rung + 1, to, e)
-        } else if (this.#line === line) {
-          this.#lost(rung, Date.now() - upAt, e)
-        }
-        line.close()
+        mine.close()
+        if (attempt === mine) {
+          if (refusedForGood(e)) bar(e)
+          else tryFrom(rung + 1, to, e)
+        } else if (line === mine) lost(rung, now() - upAt, e)
       },
-      degraded: (yes: boolean) => {
-        if (this.#line === line) this.#say(transport, undefined, yes)
+      degraded(yes) {
+        if (line === mine) say(transport, undefined, yes)
       },
-      goaway: (ms: number) => {
+      goaway(ms) {
         // The next one is opened before this one is left.
-        if (this.#line === line) this.#later(random(ms), 0, rung + 1)
+        if (line === mine) timer(() => tryFrom(0, rung + 1), random(ms))
       },
     }
-    const line: Line = open(this.#http, this.#sink, mine)
-    this.#attempt = line
+    const mine = opens(http, sink, events)
+    attempt = mine
   }
 
   /** The line in use ended after so many ms. */
-  #lost(rung: number, lasted: number, e: DoorbellError): void {
-    this.#line = undefined
-    this.#at = this.#rungs.length
-    this.#say('polling', e)
-    if (e.status === 4003 || e.status === 4009) return this.#bar(e)
+  const lost = (rung: number, lasted: number, e: DoorbellError) => {
+    line = undefined
+    at = rungs.length
+    say('polling', e)
+    if (refusedForGood(e)) return bar(e)
     if (lasted >= stableAfter) {
-      this.#strikes[rung] = 0
-      this.#backoff.reset()
-      this.#climb = climbAtLeast
+      strikes[rung] = 0
+      backoff.reset()
+      climb = climbAtLeast
     } else if (e.status !== 4001) {
-      const strikes = (this.#strikes[rung] = (this.#strikes[rung] ?? 0) + 1)
-      if (strikes >= strikesAllowed) {
-        this.#restUntil[rung] = Date.now() + Math.min(restAtLeast * 2 ** (strikes - strikesAllowed), restAtMost)
-        return this.#try(rung + 1)
+      const n = (strikes[rung] = (strikes[rung] ?? 0) + 1)
+      if (n >= strikesAllowed) {
+        restUntil[rung] = now() + Math.min(restAtLeast * 2 ** (n - strikesAllowed), restAtMost)
+        return tryFrom(rung + 1)
       }
     }
-    this.#attempt?.close()
-    this.#attempt = undefined
-    this.#later(Math.max(this.#backoff.next(), e.retryAfter))
+    giveUp()
+    tryLater(e)
   }
 
-  #bar(e: DoorbellError): void {
-    this.#barred = true
-    this.#hangUp()
-    this.#wanted = true
-    this.#say('polling', e)
+  return {
+    update() {
+      if (closed) return
+      const any = Object.keys(sink.cursors()).length > 0
+      if (any && !wanted) {
+        wanted = true
+        tryAll()
+      } else if (!any && wanted) {
+        hangUp()
+        say('none')
+      }
+      line?.update()
+      attempt?.update()
+    },
+    wake() {
+      backoff.reset()
+      climb = climbAtLeast
+      line?.check()
+      if (wanted && !attempt && at && !barred) tryAll()
+    },
+    close() {
+      closed = true
+      hangUp()
+    },
   }
 }

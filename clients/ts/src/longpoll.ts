@@ -1,59 +1,68 @@
 // Pages by long poll: one request for all feeds, which the server holds while there is nothing new.
 
-import { DoorbellError, asError } from './errors.js'
+import { asError, badAnswer } from './errors.js'
 import { problem } from './http.js'
-import type { Open } from './line.js'
+import { namesOf, type Line, type Open } from './line.js'
+import { now } from './pace.js'
 import { parsePage } from './page.js'
 
 /** How long the server is to hold a request, in s. Most proxies allow 30. */
 const hold = 20
 /** In ms: a server that answers at once, again and again, with nothing does not hold. */
 const rest = 1_000
+/** The server takes so many feeds in one request. Of more, some after the others are asked, each for a part of the time. */
+const feedsPerRequest = 1_000
 
 export const openLongPoll: Open = (http, sink, events) => {
   let closed = false
   let request: AbortController | undefined
   let asked = ''
   let wake: (() => void) | undefined
-  const sleep = (ms: number) => new Promise<void>((resolve) => {
+  const sleep = (ms?: number) => new Promise<void>((resolve) => {
     wake = resolve
     if (ms) setTimeout(resolve, ms)
   })
 
   const run = async () => {
-    for (let first = true; !closed; ) {
-      const feeds = sink.cursors(true)
-      asked = names(feeds)
+    let first = true
+    for (let done = 0; !closed; ) {
+      const cursors = sink.cursors(true)
+      const all = Object.entries(cursors)
+      asked = namesOf(cursors)
       if (!asked) {
-        await sleep(0)
+        await sleep()
         continue
       }
-      const began = Date.now()
-      const mine = (request = new AbortController())
-      let moved: Record<string, Record<string, unknown>>
+      if (done >= all.length) done = 0
+      const some = all.slice(done, done + feedsPerRequest)
+      const began = now()
+      const { signal } = (request = new AbortController())
+      let moved: [string, any][]
       try {
         // The first one isn't held: it tells whether there is such a thing.
-        const body = first ? { feeds } : { feeds, wait: hold + 's' }
-        const answer = await http.post('/v1/poll', body, mine.signal, undefined, hold * 1000 + 10_000)
-        moved = (answer.body as { feeds?: typeof moved }).feeds ?? bad()
+        const wait = Math.ceil((hold * some.length) / all.length) + 's'
+        const { body } = await http.post('/v1/poll', { feeds: Object.fromEntries(some), ...(!first && { wait }) }, signal)
+        if (!body.feeds) throw badAnswer('poll')
+        moved = Object.entries(body.feeds)
       } catch (e) {
-        if (mine.signal.aborted) continue
+        if (signal.aborted) continue
         throw e
       }
       if (closed) return
+      done += feedsPerRequest
       if (first) events.up()
-      for (const [feed, page] of Object.entries(moved)) {
-        if (page['code']) sink.problem(feed, problem(page))
-        else sink.page(feed, parsePage(page))
+      for (const [feed, page] of moved) {
+        if (page.code) sink.problem(feed, problem(page))
+        else sink.news({ k: 'page', feed, page: parsePage(page) })
       }
-      if (!first && Date.now() - began < rest / 2 && !Object.values(moved).some((p) => !p['code'])) await sleep(rest)
+      if (!first && now() - began < rest / 2 && moved.every(([, page]) => page.code)) await sleep(rest)
       first = false
     }
   }
 
-  const line = {
+  const line: Line = {
     update() {
-      if (names(sink.cursors(true)) !== asked) line.check()
+      if (namesOf(sink.cursors(true)) !== asked) line.check()
     },
     check() {
       wake?.()
@@ -64,17 +73,6 @@ export const openLongPoll: Open = (http, sink, events) => {
       line.check()
     },
   }
-  run().catch((e) => {
-    if (!closed) {
-      line.close()
-      events.down(asError(e))
-    }
-  })
+  run().catch((e) => closed || events.down(asError(e)))
   return line
-}
-
-const names = (feeds: object) => Object.keys(feeds).sort().join()
-
-function bad(): never {
-  throw new DoorbellError('bad_answer', 'the answer is not that of a poll')
 }

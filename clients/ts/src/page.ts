@@ -1,7 +1,7 @@
 // Answers of the server: pages of items or changes.
 
-import { nothing, parseCursor, type Cursor } from './cursor.js'
-import { DoorbellError } from './errors.js'
+import { checkCursor, type Cursor } from './cursor.js'
+import { badAnswer } from './errors.js'
 
 /** An item put or deleted, as the server sends it. */
 export interface Change {
@@ -11,7 +11,7 @@ export interface Change {
   deleted?: boolean
 }
 
-/** One answer: a delta, or a snapshot (of which `since` is nothing). */
+/** One answer: a delta, or a snapshot (of which `since` is ''). Tabs hand it to each other as it is. */
 export interface Page {
   since: Cursor
   cursor: Cursor
@@ -22,20 +22,8 @@ export interface Page {
 }
 
 /** Checks what came as JSON. Throws `bad_answer` for what is no page. */
-export function parsePage(wire: unknown): Page {
-  const w = wire as { since?: string; cursor?: string; more?: boolean; trimmed?: number; items?: Change[]; changes?: Change[] }
-  const changes = w?.items ?? w?.changes
-  if (!w?.cursor || !Array.isArray(changes)) throw new DoorbellError('bad_answer', 'the answer is not a page of a feed')
-  return {
-    since: w.since ? parseCursor(w.since) : nothing,
-    cursor: parseCursor(w.cursor),
-    more: !!w.more,
-    trimmed: w.trimmed ?? 0,
-    changes,
-  }
-}
-
-/** The wire's form of a page, for other tabs: what parsePage takes. */
-export function pageToWire(p: Page): unknown {
-  return { since: p.since.text, cursor: p.cursor.text, more: p.more, trimmed: p.trimmed, changes: p.changes }
+export function parsePage(wire: any): Page {
+  const changes = wire?.items ?? wire?.changes
+  if (!wire?.cursor || !Array.isArray(changes)) throw badAnswer('page of a feed')
+  return { since: checkCursor(wire.since ?? ''), cursor: checkCursor(wire.cursor), more: !!wire.more, trimmed: wire.trimmed ?? 0, changes }
 }

@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-import { nothing, parseCursor } from './cursor.js'
+import { checkCursor } from './cursor.js'
 import type { Feed } from './feed.js'
 import type { Change } from './page.js'
 import type { Persistence } from './types.js'
@@ -67,7 +67,7 @@ async function restore(db: IDBDatabase, feed: Feed<any>): Promise<void> {
   ])
   if (!kept) return
   const changes = rows.map(({ key, seq, value }) => ({ key, seq, value }))
-  feed.puller.restore({ since: nothing, cursor: parseCursor(kept.cursor), more: false, trimmed: kept.trimmed, changes })
+  feed.puller.restore({ since: '', cursor: checkCursor(kept.cursor), more: false, trimmed: kept.trimmed, changes })
 }
 
 /** Cursor and items change in one transaction, so what is kept is always a state that there was. */
@@ -89,7 +89,7 @@ function keep(db: IDBDatabase, feed: Feed<any>, every: number): void {
       else items.delete([feed.name, key])
     }
     whole = false
-    t.objectStore('feeds').put({ feed: feed.name, cursor: page.cursor.text, trimmed: page.trimmed } satisfies Kept)
+    t.objectStore('feeds').put({ feed: feed.name, cursor: page.cursor, trimmed: page.trimmed } satisfies Kept)
   }
   feed.observe(({ keys }) => {
     if (!unsaved) {

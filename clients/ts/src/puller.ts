@@ -2,362 +2,350 @@
 //
 //   signal, poll, wake ──▶ due ──▶ read (one at a time) ──▶ fits? ──▶ replica
 
-import { compare, covers, nothing, parseCursor, type Cursor } from './cursor.js'
+import { checkFit, fits, type Answer, type Read } from './answer.js'
+import { checkCursor, epochOf, newer, walks, type Cursor } from './cursor.js'
+import { offline } from './environment.js'
 import { DoorbellError, asError } from './errors.js'
-import { secondsToMs, type Http } from './http.js'
-import { Backoff, PollPace, random } from './pace.js'
-import { parsePage, type Page } from './page.js'
+import { unlinked, type Link } from './ladder.js'
+import { createAlarm, createBackoff, createPollPace, now, random } from './pace.js'
+import type { Page } from './page.js'
 import type { Applied, Replica } from './replica.js'
+import type { FeedStatus } from './types.js'
 
-/** How news of a feed comes. */
-export type News =
-  /** Not known yet. */
-  | 'connecting'
-  /** Heads are signalled. */
-  | 'signals'
-  /** Somebody else brings the pages: a long poll, or the tab that leads. */
-  | 'pages'
-  /** Nobody tells: the feed is polled. */
-  | 'polling'
+/** So many heads that were signalled and not reached are remembered; when there would be more, only the newest. */
+const stepsRemembered = 16
 
 const resetsAllowed = 3
 const resetsWithin = 10_000
 const resetRest = 15_000
 
 /** How long a tab waits for the page that the leading tab is reading. */
-export const leaderGrace = 3_000
+const leaderGrace = 3_000
 /** How long a new tab waits for the leading tab's state. */
 const firstGrace = 1_000
 
 export interface PullerOptions {
-  name: string
-  http: Http
-  replica: Replica<unknown>
+  replica: Replica
+  read: Read
   /** Only the head is wanted, no items. */
   bare: boolean
   /** Items changed. `read`: the page came from the server, and may interest other tabs. */
   applied: (a: Applied, page: Page, read: boolean) => void
-  /** Something of the status changed. */
-  changed: () => void
+  /** The status is another one. */
+  changed: (status: FeedStatus) => void
 }
 
-export class Puller {
-  readonly #o: PullerOptions
-  readonly #r: Replica<unknown>
-
-  // What is known of the head.
-  #head: Cursor = nothing
-  #exists: boolean | undefined // undefined: nobody said
-  #unknown = false // the gateway doesn't know the head
-  #floor: Cursor = nothing // what the next snapshot has to cover
-
-  // How news come.
-  #news: News = 'connecting'
-  #degraded = false
-  #remote = false
-
-  // When the next read is. 0: none is due.
-  #active = false
-  #nowAt = 0
-  #pullAt = 0
-  #pollAt = 0
-  #retryAt = 0
-  #notBefore = 0
-  #timer: ReturnType<typeof setTimeout> | undefined
-  #busy: AbortController | undefined
-  readonly #pace = new PollPace()
-  readonly #backoff = new Backoff()
-  #resets: number[] = []
-  #snapshots = false // Doorbell-Pull
-
+export interface Puller {
+  /** Started, and not stopped. */
+  readonly active: boolean
   /** Caught up once: what is there is whole. */
-  loaded = false
-  /** What is being got over; undefined when all is well. */
-  error: DoorbellError | undefined
-  /** The last moment at which the state was known to be the newest, in ms since 1970; 0: never. */
-  freshAt = 0
-
-  constructor(o: PullerOptions) {
-    this.#o = o
-    this.#r = o.replica
-  }
-
+  readonly loaded: boolean
+  /** The same object until something changes. */
+  readonly status: FeedStatus
   /** Heads are known to be ahead of what is here, or nothing was loaded yet. */
-  get behind(): boolean {
-    return !this.loaded || this.#r.from !== this.#r.have || compare(this.#head, this.#r.from) > 0
-  }
-
-  get polls(): boolean {
-    return this.#news === 'polling' || (this.#news === 'pages' ? this.#o.bare : (this.#degraded || this.#unknown) && this.#news === 'signals')
-  }
-
-  /** How long to wait for what the leading tab reads, in ms. */
-  #grace(ms: number): number {
-    return this.#remote && !this.#o.bare ? ms : 0
-  }
-
-  /** What to subscribe with; in the middle of a walk nothing, as its cursor is no head. */
-  get resumeFrom(): string {
-    return this.#r.from.base ? '' : this.#r.from.text
-  }
-
+  behind(): boolean
+  /** Nobody tells, or not surely: the feed is polled. */
+  polls(): boolean
   /** Begins or goes on; what is here already is brought up to date. */
-  start(): void {
-    if (this.#active) return
-    this.#active = true
-    if (!this.#o.bare) this.#nowAt = Date.now() + this.#grace(firstGrace)
-    this.#arm()
-  }
-
-  stop(): void {
-    this.#active = false
-    this.#busy?.abort()
-    clearTimeout(this.#timer)
-  }
-
+  start(): void
+  stop(): void
   /** Reads now, whatever was planned: the machine woke, or the network is back. */
-  wake(): void {
-    if (!this.#active) return
-    this.#busy?.abort()
-    this.#backoff.reset()
-    this.#retryAt = 0
-    if (!this.#o.bare || this.polls) this.#nowAt = Date.now() + this.#grace(firstGrace)
-    this.#arm()
-  }
-
+  wake(): void
   /** News come another way. `remote`: from the leading tab. */
-  link(news: News, degraded: boolean, remote: boolean): void {
-    if (news === this.#news && degraded === this.#degraded && remote === this.#remote) return
-    if (news === 'connecting' || news !== this.#news) this.#unknown = false
-    if (this.#remote && !remote && this.#active && !this.#o.bare) this.#nowAt = Date.now() // this tab leads now
-    this.#news = news
-    this.#degraded = degraded
-    this.#remote = remote
-    this.#pollAt = 0
-    this.#arm()
-    this.#o.changed()
-  }
-
+  link(link: Link, remote: boolean): void
   /**
-   * The feed is at `text`: '' means that it doesn't exist, null that nobody knows. `first`: a subscription begins with it,
+   * The feed is at `to`: '' means that it doesn't exist, null that nobody knows. `first`: a subscription begins with it,
    * and it counts also if it is older.
    */
-  head(text: string | null, spread: number, first: boolean): void {
-    this.#unknown = text === null
-    if (text !== null) {
-      const head = parseCursor(text)
-      const newer = compare(head, this.#head) > 0
-      if (first || newer) this.#exists = text !== ''
-      if (newer || text === '') this.#head = head
-      const grace = this.#grace(leaderGrace)
-      if (first && (head.text !== this.#r.from.text || !this.loaded)) this.#nowAt ||= Date.now() + grace
-      else if (newer && compare(head, this.#r.from) > 0) this.#pullAt ||= Date.now() + random(spread) + grace
-      if (first && head.text === this.#r.from.text && !this.#busy) {
-        if (this.#nowAt && !this.#remote) this.#nowAt = 0
-        this.#caughtUp()
-      }
-    }
-    this.#arm()
-    this.#o.changed()
-  }
-
+  head(to: Cursor | null, spread?: number, first?: boolean): void
   /** The feed is at least there: after a write of this client. */
-  expect(cursor: Cursor): void {
-    if (compare(cursor, this.#head) > 0) this.#head = cursor
-    this.#pullAt = Date.now()
-    this.#arm()
-  }
-
+  expect(to: Cursor): void
   /** A page that somebody else read. Taken only if it begins exactly where this client is, or is a newer snapshot. */
-  offer(page: Page): void {
-    const { from, have } = this.#r
-    const fits = page.since.text
-      ? page.since.text === from.text && compare(page.cursor, from) >= 0
-      : !from.base && compare(page.cursor, from) > 0 && covers(page.cursor, this.#floor) && (from.text !== '' || compare(page.cursor, have) >= 0)
-    if (!fits || (page.more && page.cursor.text === from.text)) {
-      if (from.text && compare(page.cursor, from) > 0) this.expect(page.cursor)
-      return
-    }
-    this.#take(page, false)
-    if (page.more) this.#nowAt = Date.now()
-    else this.#caughtUp()
-    this.#arm()
-  }
-
+  offer(page: Page): void
+  /** The gateway doesn't let this client follow the feed, until it is subscribed or connected anew. */
+  deny(reason: string): void
   /** Somebody else's read failed. */
-  refused(e: DoorbellError): void {
-    this.#failed(e, nothing)
-    this.#arm()
-    this.#o.changed()
-  }
-
+  refused(e: DoorbellError): void
   /** What was kept from an earlier visit. */
-  restore(page: Page): void {
-    if (this.#r.have.text === '') this.#take(page, false)
+  restore(page: Page): void
+}
+
+export function createPuller({ replica, read, bare, applied, changed: told }: PullerOptions): Puller {
+  // What is known of the head.
+  let heads: Cursor[] = [''] // signalled and not reached, in order; the last is the newest, reached or not. Never changed in place
+  let exists: boolean | undefined // undefined: nobody said
+  let unknown = false // the gateway doesn't know the head
+  let floor: Cursor = '' // what the next snapshot has to cover
+
+  // How news come.
+  let link = unlinked
+  let denied: DoorbellError | undefined
+  let remote = false // and the leading tab reads
+
+  // When the next read is. 0: none is due.
+  let active = false
+  let dueAt = 0
+  let retryAt = 0 // but not before: something failed
+  let notBefore = 0 // nor before: the server said so
+  let busy: AbortController | undefined
+  let resets: number[] = []
+  let small = false
+  const timer = createAlarm()
+  const pace = createPollPace()
+  const backoff = createBackoff()
+
+  let loaded = false
+  let error: DoorbellError | undefined
+  let freshAt = 0 // when the state was last known to be the newest
+  let status: FeedStatus
+
+  const head = () => heads.at(-1)!
+  const ahead = (c: Cursor) => newer(c, replica.from)
+  const behind = () => !loaded || replica.from !== replica.have || ahead(head())
+  const polls = () => {
+    const { transport, degraded } = link
+    return transport === 'polling' || (transport === 'long-poll' ? bare : (degraded || unknown) && transport !== 'none')
+  }
+  /** In so many ms, if the leading tab has not brought it by then. */
+  const unlessLed = (ms: number) => now() + (remote ? ms : 0)
+
+  const changed = () => {
+    const { transport } = link
+    const state = !active ? 'idle'
+      : denied || error?.status === 401 || error?.status === 403 ? 'denied'
+      : error?.code === 'network' || (offline() && polls()) ? 'offline'
+      : behind() || transport === 'none' ? 'catching-up'
+      : polls() ? 'polling'
+      : 'live'
+    const next: FeedStatus = { state, transport, staleSince: state === 'live' ? 0 : freshAt, error: denied ?? error ?? link.error }
+    if ((Object.keys(next) as (keyof FeedStatus)[]).every((k) => next[k] === status?.[k])) return
+    status = next
+    told(next)
   }
 
-  #due(): number {
-    const now = Date.now()
-    let at = this.#retryAt || this.#nowAt
-    if (!this.#retryAt) {
-      const earliest = (t: number) => (at = at ? Math.min(at, t) : t)
-      if (compare(this.#head, this.#r.from) > 0 && (this.loaded || this.#r.from.text)) earliest((this.#pullAt ||= now))
-      if (this.polls && !this.#remote) earliest((this.#pollAt ||= now + this.#pace.first()))
-    }
-    return at && Math.max(at, this.#notBefore)
+  /** A newer head. Only those that everybody is signalled are steps of the way that the crowd goes. */
+  const remember = (to: Cursor, signalled: boolean) => {
+    const steps = [...heads.filter(ahead), to]
+    heads = signalled && !polls() && steps.length <= stepsRemembered && epochOf(steps[0]!) === epochOf(to) ? steps : [to]
   }
 
-  #arm(): void {
-    clearTimeout(this.#timer)
-    if (!this.#active || this.#busy) return
-    const at = this.#due()
-    if (at) this.#timer = setTimeout(() => void this.#catchUp(), Math.max(0, at - Date.now()))
+  const plan = (at: number) => (dueAt = Math.min(dueAt || at, at))
+  const arm = () => {
+    timer()
+    if (!active || busy) return
+    if (ahead(head()) && (loaded || replica.from)) dueAt ||= now()
+    if (polls() && !remote) dueAt ||= now() + pace.first()
+    if (dueAt) timer(catchUp, Math.max(dueAt, retryAt, notBefore) - now())
   }
 
-  async #catchUp(): Promise<void> {
-    const busy = (this.#busy = new AbortController())
-    this.#nowAt = this.#pullAt = this.#retryAt = this.#pollAt = 0
-    let target = nothing
+  const catchUp = async () => {
+    const { signal } = (busy = new AbortController())
+    dueAt = retryAt = 0
+    let target: Cursor = ''
     try {
-      const { from } = this.#r
-      if (from.text && this.#head.epoch > from.epoch && !this.#o.bare) {
-        this.#startOver(this.#head) // no delta leads there, so ask for none
-        if (this.#notBefore > Date.now()) return
+      if (replica.from && epochOf(head()) > epochOf(replica.from)) {
+        startOver(head()) // no delta leads there, so ask for none
+        if (notBefore > now()) return
       }
-      target = this.#floor
-      if (compare(this.#head, this.#r.from) > 0 && compare(this.#head, target) > 0) target = this.#head
-      for (let more = true; more && this.#active; ) more = await this.#read(target, busy.signal)
+      target = floor
+      let known = heads
+      for (let more = true; more && active; ) {
+        const { from } = replica
+        const steps = known.filter(ahead)
+        const whole = !from || (small && !walks(from) && steps.length > 0)
+        // The oldest is what those who were on time have asked for, so caches hold it.
+        const step = (whole || walks(from) || bare ? steps.at(-1) : steps[0]) ?? ''
+        if (newer(step, target)) target = step
+        more = take(from, target, whole, await read(whole ? '' : from, target, signal))
+        if (more) known = heads = [head()]
+      }
+      // A cache gave an old step. The way on is known, so all of it is asked for at once.
+      let asked = replica.from
+      const rest = known.filter(ahead).map((to) => {
+        const answer = read(asked, to, signal)
+        answer.catch(() => 0) // the first one that fails ends it
+        return { asked, to: (asked = to), answer }
+      })
+      for (const { asked, to, answer } of rest) take(asked, to, false, await answer)
+      if (known.some(ahead)) heads = [head()]
     } catch (e) {
-      if (!busy.signal.aborted) this.#failed(asError(e), target)
+      if (!signal.aborted) failed(asError(e), target)
     } finally {
-      this.#busy = undefined
-      this.#arm()
-      this.#o.changed()
+      busy = undefined
+      arm()
+      changed()
     }
   }
 
-  /** Reads one page; tells whether more follows. */
-  async #read(target: Cursor, signal: AbortSignal): Promise<boolean> {
-    const { name, http, bare } = this.#o
-    const asked = this.#r.from
-    if (bare) return this.#readHead(signal)
-    const whole = !asked.text || (this.#snapshots && !asked.base && target.text !== '' && target.epoch === asked.epoch)
-    const query = [whole ? '' : 'since=' + asked.text, target.text && 'at_least=' + target.text].filter(Boolean).join('&')
-    const { header, body } = await http.read(name, `/v1/feeds/${name}${whole ? '' : '/changes'}${query && '?' + query}`, signal)
-    const page = parsePage(body)
-    if (this.#r.from !== asked) {
+  /** Takes an answer to what was asked from `asked` on; tells whether more follows. */
+  const take = (asked: Cursor, target: Cursor, whole: boolean, a: Answer): boolean => {
+    const { page } = a
+    const { cursor, more } = page
+    if (replica.from !== asked) {
       // Something else came meanwhile, and that was for nothing.
-      if (this.behind) this.#nowAt = Date.now()
+      if (behind()) dueAt = now()
       return false
     }
-    checkFit(page, whole ? nothing : asked, target)
-    this.#snapshots = header.get('Doorbell-Pull') === 'snapshot' && !page.more
-    if (whole && asked.text && page.more) return true // too large by now for one answer: by delta, then
-    const news = page.cursor.text !== asked.text
-    if (!whole || compare(page.cursor, asked) > 0) this.#take(page, true)
-    this.error = undefined
-    this.#backoff.reset()
-    if (page.more) return true
-    this.#pace.answered(news, secondsToMs(header.get('Doorbell-Poll-After')))
-    if (compare(this.#head, this.#r.from) <= 0) this.#nowAt = 0
-    this.#caughtUp()
+    checkFit(page, whole ? '' : asked, target)
+    small = !!a.small && !more
+    if (whole && asked && more) return true // too large by now for one answer: by delta, then
+    if (!whole || ahead(cursor)) apply(page, true)
+    error = undefined
+    backoff.reset()
+    if (more) return true
+    pace.answered(cursor !== asked, a.pollAfter)
+    caughtUp()
     return false
   }
 
-  /** What was signalled is all there is to know; what was not is asked for. */
-  async #readHead(signal: AbortSignal): Promise<boolean> {
-    const { name, http } = this.#o
-    const { from } = this.#r
-    let head = this.#head
-    if (compare(head, from) <= 0 && this.polls) {
-      const { body } = await http.read(name, '/v1/heads?feed=' + name, signal)
-      const text = (body as { heads?: Record<string, string | null> }).heads?.[name]
-      head = text == null ? from : parseCursor(text)
-      this.#pace.answered(head.text !== from.text, 0)
-    }
-    if (head.text !== from.text || !this.loaded) this.#take({ since: nothing, cursor: head, more: false, trimmed: 0, changes: [] }, true)
-    this.#nowAt = 0
-    this.#caughtUp()
-    return false
+  const apply = (page: Page, read: boolean) => {
+    const a = replica.apply(page)
+    floor = ''
+    exists = true
+    if (a) applied(a, page, read)
   }
 
-  #take(page: Page, read: boolean): void {
-    const applied = this.#r.apply(page)
-    this.#floor = nothing
-    this.#exists = true
-    if (applied) this.#o.applied(applied, page, read)
-  }
-
-  #caughtUp(): void {
-    this.error = undefined
-    if (this.#r.from !== this.#r.have) return
-    this.loaded = true
-    this.#retryAt = 0
-    if (compare(this.#head, this.#r.from) <= 0) {
-      this.#pullAt = 0
-      this.freshAt = Date.now()
+  const caughtUp = () => {
+    error = undefined
+    if (replica.from !== replica.have) return
+    loaded = true
+    retryAt = 0
+    if (!ahead(head())) {
+      freshAt = now()
+      dueAt = polls() && !remote ? freshAt + pace.next() : 0
     }
-    if (this.#news === 'pages' || this.#remote) this.#nowAt = 0
-    if (this.polls && !this.#remote) this.#pollAt = Date.now() + this.#pace.next()
-    this.#o.changed()
+    changed()
   }
 
   /** Plans what to do about a failure. */
-  #failed(e: DoorbellError, target: Cursor): void {
-    if (e.status === 410) return this.#reset(e)
-    if (e.code === 'no_feed') {
-      if (!target.text && !this.#exists) {
-        const a = this.#r.clear()
-        if (a) this.#o.applied(a, { since: nothing, cursor: nothing, more: false, trimmed: 0, changes: [] }, false)
-        this.#pace.answered(false, 0)
-        return this.#caughtUp()
-      }
-      this.#floor = nothing // a replica or a cache that is behind, or a reset's word that doesn't hold
+  const failed = (e: DoorbellError, target: Cursor) => {
+    heads = [head()]
+    if (e.status === 410) {
+      const to = /at_least=([0-9a-z]{7}-\d+)/.exec(e.snapshot)?.[1] ?? ''
+      // The primary says that this client was ahead of the feed: what was signalled up to there is history that is no more.
+      if (to && newer(replica.from, to) && !ahead(head())) heads = [to]
+      return startOver(to)
     }
-    this.error = e
-    this.#pace.failed()
+    if (e.code === 'no_feed') {
+      if (!target && !exists) {
+        if (replica.have) {
+          apply({ since: '', cursor: '', more: false, trimmed: 0, changes: [] }, false)
+          exists = undefined
+        }
+        pace.answered(false, 0)
+        return caughtUp()
+      }
+      floor = '' // a replica or a cache that is behind, or a reset's word that doesn't hold
+    }
+    error = e
+    pace.failed()
     // What trying again won't cure is tried again rarely: rights and configurations change.
     const final = e.status >= 400 && e.status < 500 && ![404, 408, 409, 425, 429].includes(e.status)
-    const delay = final ? 30_000 + random(30_000) : this.polls ? this.#pace.next() : this.#backoff.next()
-    this.#retryAt = Date.now() + Math.max(delay, e.retryAfter && e.retryAfter + random(e.retryAfter / 2))
-    if (e.retryAfter) this.#notBefore = Date.now() + e.retryAfter
+    const delay = final ? 30_000 + random(30_000) : polls() ? pace.next() : backoff.next()
+    dueAt = retryAt = now() + Math.max(delay, e.retryAfter + random(e.retryAfter / 2))
+    if (e.retryAfter) notBefore = now() + e.retryAfter
   }
 
-  /** 410: there is no way on from here. Its body names the snapshot. */
-  #reset(e: DoorbellError): void {
-    let floor = nothing
-    try {
-      floor = parseCursor(new URL(e.snapshot, 'http://x').searchParams.get('at_least') ?? '')
-    } catch {
-      // then whatever snapshot there is
-    }
-    const { from } = this.#r
-    // The primary says that this client was ahead of the feed: what was signalled up to there is history that is no more.
-    if (floor.text && compare(floor, from) < 0 && compare(this.#head, from) <= 0) this.#head = floor
-    this.#startOver(floor)
-    this.#nowAt = Date.now()
+  /** There is no way on from here: the next page has to be a snapshot. What is shown stays until then. */
+  const startOver = (to: Cursor) => {
+    replica.from = ''
+    floor = to
+    const t = (dueAt = now())
+    resets = [...resets.filter((at) => t - at < resetsWithin), t]
+    if (resets.length < resetsAllowed) return
+    resets = []
+    error = new DoorbellError('reset_loop', 'reset again and again')
+    retryAt = notBefore = t + resetRest + random(resetRest)
   }
 
-  #startOver(floor: Cursor): void {
-    this.#r.startOver()
-    this.#floor = floor
-    const now = Date.now()
-    this.#resets = [...this.#resets.filter((t) => now - t < resetsWithin), now]
-    if (this.#resets.length < resetsAllowed) return
-    this.#resets = []
-    this.error = new DoorbellError('reset_loop', 'the feed is reset again and again')
-    this.#retryAt = this.#notBefore = now + resetRest + random(resetRest)
+  const puller: Puller = {
+    get active() {
+      return active
+    },
+    get loaded() {
+      return loaded
+    },
+    get status() {
+      return status
+    },
+    behind,
+    polls,
+    start() {
+      if (active) return
+      active = true
+      puller.wake()
+    },
+    stop() {
+      active = false
+      busy?.abort()
+      timer()
+      changed()
+    },
+    wake() {
+      if (!active) return
+      busy?.abort()
+      backoff.reset()
+      retryAt = 0
+      if (!bare || polls()) dueAt = unlessLed(firstGrace)
+      arm()
+    },
+    link(to, elsewhere) {
+      const led = elsewhere && !bare
+      if (to.transport !== link.transport) {
+        unknown = false
+        denied = undefined
+      }
+      if (remote && !led) dueAt = now() // this tab leads now
+      link = to
+      remote = led
+      arm()
+      changed()
+    },
+    head(to, spread = 0, first = false) {
+      unknown = to === null
+      if (first) denied = undefined
+      if (to !== null) {
+        const { from } = replica
+        const news = newer(checkCursor(to), head())
+        if (first || news) exists = to !== ''
+        const planned = dueAt && ahead(head())
+        if (news || !to) remember(to, !first)
+        if (first && (to !== from || !loaded)) plan(unlessLed(leaderGrace))
+        else if (news && ahead(to) && !planned) plan(unlessLed(leaderGrace) + random(spread))
+        if (first && to === from && !busy) caughtUp()
+      }
+      arm()
+      changed()
+    },
+    expect(to) {
+      if (newer(to, head())) remember(to, true)
+      dueAt = now()
+      arm()
+    },
+    offer(page) {
+      const { since, cursor, more } = page
+      const { from, have } = replica
+      const follows = since ? since === from : !walks(from) && ahead(cursor) && (from || !newer(have, cursor))
+      if (follows && fits(page, since, floor)) {
+        apply(page, false)
+        if (more) dueAt = now()
+        else caughtUp()
+        arm()
+      } else if (from && ahead(cursor)) puller.expect(cursor)
+    },
+    deny(reason) {
+      denied = new DoorbellError(reason, 'may not be followed', 403)
+      changed()
+    },
+    refused(e) {
+      failed(e, '')
+      arm()
+      changed()
+    },
+    restore(page) {
+      if (!replica.have) apply(page, false)
+    },
   }
-}
-
-/** Throws if a page must not be applied: some cache gave another's, or an old one, or a proxy dropped the query. */
-function checkFit(page: Page, asked: Cursor, target: Cursor): void {
-  const { since, cursor, more } = page
-  const fits = since.text === asked.text
-    && (!asked.text || (cursor.epoch === asked.epoch && cursor.seq >= asked.seq)) // forwards
-    && !(more && cursor.text === asked.text) // leads somewhere
-    && ((asked.text && more) || covers(cursor, target)) // new enough
-  if (fits) return
-  const range = (from: string, to: string) => `${from || 'nothing'} to ${to || 'anything'}`
-  throw new DoorbellError('wrong_answer', `asked for ${range(asked.text, target.text)}, got ${range(since.text, cursor.text)}: does a proxy or cache ignore the query string?`)
+  changed()
+  return puller
 }

@@ -4,9 +4,8 @@
  * @packageDocumentation
  */
 import { createContext, createElement, useCallback, useContext, useSyncExternalStore, type ReactNode } from 'react'
-import type { Doorbell } from './index.js'
+import type { Doorbell, WritableFeed } from './index.js'
 import type { FeedStatus } from './types.js'
-import type { WritableFeed } from './writable.js'
 
 const Context = createContext<Doorbell | undefined>(undefined)
 const empty: ReadonlyMap<string, any> = new Map()

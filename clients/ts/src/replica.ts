@@ -1,19 +1,11 @@
-// A feed's items as this client has them: what the server said, and over it what this client wrote and the server
-// has not confirmed yet.
+// A feed's items as the server told them.
 
-import { compare, nothing, type Cursor } from './cursor.js'
-import type { Change, Page } from './page.js'
+import { epochOf, newer, walks, type Cursor } from './cursor.js'
+import type { Page } from './page.js'
 
 interface Row {
   seq: number
   value: unknown
-}
-
-/** An optimistic write that lies over the server's state. */
-export interface Pending {
-  readonly key: string
-  readonly value: unknown
-  readonly deleted: boolean
 }
 
 /** What one step did. */
@@ -22,126 +14,75 @@ export interface Applied {
   reset: boolean
 }
 
-export class Replica<T> {
+export interface Replica {
   /** What the application sees; the same Map for ever. */
-  readonly items = new Map<string, T>()
+  readonly items: Map<string, any>
+  /** What the server said, by key. */
+  readonly rows: ReadonlyMap<string, Row>
   /** Where the state is; while a walk or a reset is under way, where the state that is shown is. */
-  have: Cursor = nothing
-  /** From where to read on; differs from `have` in the middle of a walk and after a reset. */
-  from: Cursor = nothing
-
-  #rows = new Map<string, Row>()
-  #staged: Map<string, Row> | undefined // the rows of a walk that has not arrived
-  #trimmed = 0
-  readonly #pending = new Set<Pending>()
-
-  /** The seq of a key's latest change as the server told it; undefined: there is no such item. */
-  seq(key: string): number | undefined {
-    return this.#rows.get(key)?.seq
-  }
-
-  /** The server has trimmed this feed before, and may do so in any write. */
-  get trims(): boolean {
-    return this.#trimmed > 0
-  }
-
-  /** There is no way on from here: the next page has to be a snapshot. What is shown stays until then. */
-  startOver(): void {
-    this.from = nothing
-    this.#staged = undefined
-  }
-
-  /** The feed doesn't exist. */
-  clear(): Applied | undefined {
-    this.startOver()
-    if (!this.have.text) return undefined
-    this.have = nothing
-    return this.#swap(new Map(), true)
-  }
-
+  have: Cursor
+  /** From where to read on; differs from `have` in the middle of a walk and after a reset: '' asks for a snapshot. */
+  from: Cursor
+  /** The highest seq whose items the server has trimmed, and may do so in any write; 0: it never did. */
+  trimmed: number
   /**
    * Takes a page that begins exactly at `from`, or a snapshot. Gives what changed, or undefined while a walk goes on.
    * The caller has checked that it fits.
    */
-  apply(page: Page): Applied | undefined {
-    const walking = page.more || this.from.base > 0
-    if (page.since.text && !walking) return this.#delta(page)
-    const rows = (page.since.text && this.#staged) || new Map<string, Row>()
-    for (const c of page.changes) setRow(rows, c)
-    for (const [key, row] of rows) if (row.seq <= page.trimmed) rows.delete(key)
-    this.from = page.cursor
-    if (page.more) {
-      this.#staged = rows
-      return undefined
-    }
-    this.#staged = undefined
-    const reset = this.have.epoch !== '' && (this.have.epoch !== page.cursor.epoch || compare(page.cursor, this.have) < 0)
-    this.have = page.cursor
-    this.#trimmed = page.trimmed
-    return this.#swap(rows, reset)
-  }
-
-  #delta(page: Page): Applied {
-    const keys = new Set<string>()
-    if (page.trimmed > this.#trimmed) {
-      this.#trimmed = page.trimmed
-      for (const [key, row] of this.#rows) if (row.seq <= page.trimmed && this.#rows.delete(key)) keys.add(key)
-    }
-    for (const c of page.changes) {
-      setRow(this.#rows, c)
-      keys.add(c.key)
-    }
-    this.have = this.from = page.cursor
-    this.#show(keys)
-    return { keys, reset: false }
-  }
-
-  #swap(rows: Map<string, Row>, reset: boolean): Applied {
-    const keys = new Set<string>()
-    for (const key of this.#rows.keys()) if (!rows.has(key)) keys.add(key)
-    for (const [key, row] of rows) {
-      // After a reset, seqs of the old history mean nothing.
-      if (reset || this.#rows.get(key)?.seq !== row.seq) keys.add(key)
-    }
-    this.#rows = rows
-    this.#show(keys)
-    return { keys, reset }
-  }
-
-  /** Lays a write over the state until {@link settle}. */
-  overlay(p: Pending): void {
-    this.#pending.add(p)
-    this.#show([p.key])
-  }
-
-  /** Takes a write away: it has been confirmed (and is part of the rows), or refused. */
-  settle(p: Pending): void {
-    this.#pending.delete(p)
-    this.#show([p.key])
-  }
-
-  #show(keys: Iterable<string>): void {
-    for (const key of keys) {
-      const row = this.#rows.get(key)
-      if (row) this.items.set(key, row.value as T)
-      else this.items.delete(key)
-    }
-    for (const p of this.#pending) {
-      if (p.deleted) this.items.delete(p.key)
-      else this.items.set(p.key, p.value as T)
-    }
-  }
-
+  apply(page: Page): Applied | undefined
+  /** Makes the items of these keys what the server said. */
+  show(keys: Iterable<string>): void
   /** All of it as one page, for another tab or for keeping; undefined while there is nothing whole. */
-  snapshot(): Page | undefined {
-    if (!this.have.text || this.from !== this.have) return undefined
-    const changes: Change[] = []
-    for (const [key, row] of this.#rows) changes.push({ key, seq: row.seq, value: row.value })
-    return { since: nothing, cursor: this.have, more: false, trimmed: this.#trimmed, changes }
-  }
+  snapshot(): Page | undefined
 }
 
-function setRow(rows: Map<string, Row>, c: Change): void {
-  if (c.deleted) rows.delete(c.key)
-  else rows.set(c.key, { seq: c.seq, value: c.value })
+export function createReplica(): Replica {
+  let rows = new Map<string, Row>()
+  let staged = rows // of a walk that has not arrived
+  const r: Replica = {
+    items: new Map(),
+    get rows() {
+      return rows
+    },
+    have: '',
+    from: '',
+    trimmed: 0,
+    apply({ since, cursor, more, trimmed, changes }) {
+      const next = !since ? new Map<string, Row>() : walks(r.from) ? staged : rows
+      const keys = new Set<string>()
+      for (const { key, seq, value, deleted } of changes) {
+        keys.add(key)
+        if (deleted) next.delete(key)
+        else next.set(key, { seq, value })
+      }
+      if (trimmed > r.trimmed) for (const [key, { seq }] of next) if (seq <= trimmed && next.delete(key)) keys.add(key)
+      r.trimmed = trimmed
+      r.from = cursor
+      staged = next
+      if (more && next !== rows) return
+      const reset = r.have !== '' && (epochOf(r.have) !== epochOf(cursor) || newer(r.have, cursor))
+      if (next !== rows) {
+        keys.clear()
+        for (const key of rows.keys()) if (!next.has(key)) keys.add(key)
+        // After a reset, seqs of the old history mean nothing.
+        for (const [key, { seq }] of next) if (reset || rows.get(key)?.seq !== seq) keys.add(key)
+        rows = next
+      }
+      r.have = cursor
+      r.show(keys)
+      return { keys, reset }
+    },
+    show(keys) {
+      for (const key of keys) {
+        const row = rows.get(key)
+        if (row) r.items.set(key, row.value)
+        else r.items.delete(key)
+      }
+    },
+    snapshot() {
+      if (!r.have || r.from !== r.have) return
+      return { since: '', cursor: r.have, more: false, trimmed: r.trimmed, changes: [...rows].map(([key, row]) => ({ key, ...row })) }
+    },
+  }
+  return r
 }

@@ -1,8 +1,8 @@
 // Signals over server-sent events, read with fetch so that a token can travel in a header.
 
-import { DoorbellError, asError } from './errors.js'
-import { problemOf } from './http.js'
-import { takeFrame, type Open } from './line.js'
+import { DoorbellError, asError, badAnswer, silent } from './errors.js'
+import { namesOf, takeFrame, whyClosed, type Line, type Open } from './line.js'
+import { createAlarm, createBackoff } from './pace.js'
 
 /** Twice the server's comment interval, and some more: whoever is silent for so long is not there. In ms. */
 const silentFor = 60_000
@@ -13,55 +13,44 @@ const longestURL = 7_000
 
 export const openSSE: Open = (http, sink, events) => {
   let stream = new AbortController()
-  let silence: ReturnType<typeof setTimeout>
-  let closed = false
   let following = ''
+  const silence = createAlarm()
+  const retry = createAlarm()
+  const backoff = createBackoff()
 
-  const end = (e: DoorbellError) => {
-    if (closed) return
-    line.close()
-    events.down(e)
-  }
-  const alive = (limit: number) => {
-    clearTimeout(silence)
-    silence = setTimeout(() => end(new DoorbellError('silent', 'the stream brings nothing')), limit)
-  }
+  const alive = (limit: number) => silence(() => events.down(silent()), limit)
+  const renew = () => void http.token().then((t) => http.token(t)).then(line.check, () => 0)
+  const again = () => retry(line.check, 1_000 + backoff.next())
 
-  const read = async (query: string, { signal }: AbortController) => {
-    const response = await http.fetch('/v1/signals?' + query, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal })
-    if (!response.ok) throw await problemOf(response)
-    if (!response.headers.get('Content-Type')?.startsWith('text/event-stream') || !response.body) {
-      throw new DoorbellError('bad_answer', 'the answer is not an event stream')
-    }
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+  const read = async (names: string, signal: AbortSignal) => {
+    if (names.length > longestURL) throw new DoorbellError('too_long', 'too many feeds')
+    const { headers, body } = await http.fetch('/v1/signals?feed=' + names, { headers: { Accept: 'text/event-stream' }, cache: 'no-store', signal })
+    if (!/^text\/event-stream/.test(headers.get('Content-Type') ?? '') || !body) throw badAnswer('event stream')
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader()
     for (let rest = ''; ; ) {
       const { done, value } = await reader.read()
       if (signal.aborted) return
-      if (done) throw new DoorbellError('closed', 'the stream ended')
+      if (done) throw whyClosed(1006)
       alive(silentFor)
-      const events = (rest + value).replace(/\r/g, '').split('\n\n')
-      rest = events.pop()!
-      for (const event of events) take(event)
+      const blocks = (rest + value).replace(/\r/g, '').split('\n\n')
+      rest = blocks.pop()!
+      for (const block of blocks) {
+        // The data says by itself what it is.
+        const data = [...block.matchAll(/^data:(.*)/gm)].map(([, text]) => text).join('\n')
+        if (data) takeFrame(JSON.parse(data), sink, events, renew, again)
+      }
     }
   }
-  const take = (event: string) => {
-    // The data says by itself what it is.
-    const data = event.split('\n').filter((line) => line.startsWith('data:')).map((line) => line.slice(5)).join('\n')
-    if (!data) return
-    const json = JSON.parse(data)
-    takeFrame(json, sink, { ...events, down: end }, () => void http.token().then((t) => http.token(t)).then(line.check, () => 0))
-  }
 
-  const line = {
+  const line: Line = {
     update() {
-      const query = Object.keys(sink.cursors()).sort().map((feed) => 'feed=' + feed).join('&')
-      if (closed || query === following) return
-      following = query
+      const names = namesOf(sink.cursors())
+      if (names === following) return
+      following = names
       stream.abort()
-      const mine = (stream = new AbortController())
+      const { signal } = (stream = new AbortController())
       alive(firstWithin)
-      if (query.length > longestURL) return queueMicrotask(() => end(new DoorbellError('too_long', 'too many feeds for one URL')))
-      read(query, mine).catch((e) => mine.signal.aborted || end(asError(e)))
+      read(names, signal).catch((e) => signal.aborted || events.down(asError(e)))
     },
     check() {
       // A stream can't be asked, so it is begun again.
@@ -69,8 +58,9 @@ export const openSSE: Open = (http, sink, events) => {
       line.update()
     },
     close() {
-      closed = true
-      clearTimeout(silence)
+      line.update = () => {}
+      silence()
+      retry()
       stream.abort()
     },
   }

@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-import type { Doorbell } from './doorbell.js'
+import type { Doorbell } from './index.js'
 import type { Abortable } from './types.js'
 
 /**
@@ -16,7 +16,7 @@ import type { Abortable } from './types.js'
  * ```
  */
 export function revalidateOnSignal<Key>(
-  doorbell: Doorbell<any>,
+  doorbell: Pick<Doorbell, 'onSignal'>,
   mutate: (key: Key) => Promise<unknown>,
   feed: string,
   key: Key,

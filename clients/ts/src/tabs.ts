@@ -4,23 +4,23 @@
 //   follower ── want {feed: cursor} ──▶ leader     leader ── link, head, page ──▶ all
 //   any tab  ── page (its own write) ──▶ all
 
+import type { Cursor } from './cursor.js'
+import { hidden, listenTo } from './environment.js'
 import type { Link } from './ladder.js'
-import { hidden } from './environment.js'
+import type { News } from './line.js'
+import { createAlarm, now } from './pace.js'
 
-/** What tabs tell each other. `to` is the one tab that it is meant for; absent: all. */
-export type TabMessage =
-  /** There is a new leader: say what you want. */
-  | { k: 'lead'; link: Link }
-  | { k: 'link'; link: Link }
-  /** A follower follows these, and is there. `all`: these and no others. `wake`: doubt your connection. */
-  | { k: 'want'; feeds: Record<string, string>; items: string[]; wake?: boolean; visible: boolean }
-  | { k: 'head'; feed: string; cursor: string | null; spread: number; first: boolean }
-  | { k: 'page'; feed: string; page: unknown }
-  | { k: 'denied'; feed: string; reason: string }
+/** What tabs tell each other. */
+export type TabMessage = News
+  /** `lead`: there is a new leader, so say what you want. */
+  | { k: 'link'; link: Link; lead?: boolean | undefined }
+  /** A follower follows these and no others, and is there; null: signals alone. `wake`: doubt your connection. */
+  | { k: 'want'; feeds: Record<string, Cursor | null>; wake: boolean; visible: boolean }
   /** The leader has been hidden for long, and browsers slow such tabs down: take over. */
   | { k: 'take' }
 
-type Envelope = TabMessage & { id: string; to?: string }
+/** `to` is the one tab that it is meant for; absent: all. */
+type Envelope = TabMessage & { id: string; to?: string | undefined }
 
 export interface TabsEvents {
   lead(): void
@@ -31,107 +31,109 @@ export interface TabsEvents {
   gone(tab: string): void
 }
 
+export interface Tabs {
+  readonly leads: boolean
+  /** Others that have been heard. */
+  readonly others: boolean
+  /** Tells all other tabs, or one. */
+  post(m: TabMessage, to?: string): void
+  close(): void
+}
+
 /** How long a leader may stay silent when it is asked, in ms. A frozen tab does not answer. */
 const answerWithin = 2_000
 /** After so many ms hidden a leader gives way to a tab that is seen; browsers slow timers down after five minutes. */
 const hiddenTooLong = 60_000
 
-export class Tabs {
-  leads = false
-  readonly id = Math.random().toString(36).slice(2)
-  readonly #name: string
-  readonly #events: TabsEvents
-  readonly #channel: BroadcastChannel | undefined
-  readonly #locks: LockManager
-  readonly #known = new Set<string>()
-  readonly #end = new AbortController()
-  #resign: (() => void) | undefined
-  #hiddenAt = 0
-  #answer: ReturnType<typeof setTimeout> | undefined
+/** Joins the tabs of that name. Where the browser has no locks, this tab is on its own and leads at once. */
+export function createTabs(name: string | false, events: TabsEvents): Tabs {
+  const locks: LockManager | undefined = globalThis.navigator?.locks
+  const id = Math.random().toString(36).slice(2)
+  const end = new AbortController()
+  const { signal } = end
+  const known = new Set<string>()
+  const answer = createAlarm()
+  let asked = false // and the leader has not answered yet
+  let leads = false
+  let resign: (() => void) | undefined
+  let hiddenAt = 0
+  let channel: BroadcastChannel | undefined
 
-  /** Joins the tabs of that name. Where the browser has no locks, this tab is on its own and leads at once. */
-  constructor(name: string | false, events: TabsEvents) {
-    this.#name = 'doorbell:' + name
-    this.#events = events
-    const locks = (this.#locks = globalThis.navigator?.locks)
-    if (name === false || !locks || !globalThis.BroadcastChannel) {
-      this.leads = true
-      queueMicrotask(() => this.#end.signal.aborted || events.lead())
-      return
-    }
-    this.#channel = new BroadcastChannel(this.#name)
-    this.#channel.onmessage = ({ data }: MessageEvent<Envelope>) => this.#take(data)
-    globalThis.document?.addEventListener('visibilitychange', () => (this.#hiddenAt = hidden() ? Date.now() : 0), { signal: this.#end.signal })
-    this.#hiddenAt = hidden() ? Date.now() : 0
-    // A lock of this tab's own: the leader waits for it, and has it when the tab is gone.
-    void locks.request(this.#lockOf(this.id), () => this.#forever()).catch(() => 0)
-    this.#elect(false)
+  const lockOf = (tab: string) => `doorbell:${name}:${tab}`
+  const request = (lock: string, options: LockOptions, f: () => unknown) => locks!.request(lock, options, f as () => void)
+  const answered = () => {
+    asked = false
+    answer()
   }
-
-  /** Others that have been heard. */
-  get others(): boolean {
-    return this.#known.size > 0
-  }
-
-  /** Tells all other tabs, or one. */
-  post(m: TabMessage, to?: string): void {
-    if (this.#end.signal.aborted) return
-    this.#channel?.postMessage({ ...m, id: this.id, ...(to && { to }) })
-    if (m.k === 'want') this.#answer ??= setTimeout(() => this.#elect(true), answerWithin)
-  }
-
-  close(): void {
-    clearTimeout(this.#answer)
-    this.#end.abort()
-    this.#resign?.()
-    this.#channel?.close()
-  }
-
-  #lockOf(tab: string): string {
-    return this.#name + ':' + tab
-  }
-
-  #forever(): Promise<void> {
-    return new Promise((resolve) => this.#end.signal.addEventListener('abort', () => resolve()))
-  }
-
-  #elect(steal: boolean): void {
-    clearTimeout(this.#answer)
-    this.#answer = undefined
-    if (this.leads || this.#end.signal.aborted) return
-    const mine = async () => {
-      if (this.#end.signal.aborted || this.leads) return
-      clearTimeout(this.#answer)
-      this.leads = true
-      this.#events.lead()
-      await new Promise<void>((resolve) => (this.#resign = resolve))
-    }
-    const lost = () => {
+  const elect = (steal?: boolean) => {
+    answered()
+    if (leads || signal.aborted) return
+    request(lockOf(''), steal ? { steal } : { signal }, () => {
+      if (signal.aborted || leads) return
+      answered()
+      leads = true
+      events.lead()
+      return new Promise<void>((resolve) => (resign = resolve))
+    }).catch(() => {
       // Another tab took the lock, because this one was hidden or did not answer.
-      if (!this.leads || this.#end.signal.aborted) return
-      this.leads = false
-      this.#known.clear()
-      this.#events.follow()
-      this.#elect(false)
+      if (!leads || signal.aborted) return
+      leads = false
+      known.clear()
+      events.follow()
+      elect()
+    })
+  }
+  const post = (m: TabMessage, to?: string) => {
+    if (signal.aborted) return
+    channel?.postMessage({ ...m, id, to })
+    if (m.k === 'want' && !asked) {
+      asked = true
+      answer(() => elect(true), answerWithin)
     }
-    this.#locks.request(this.#name, steal ? { steal } : { signal: this.#end.signal }, mine).catch(lost)
+  }
+  const take = (m: Envelope) => {
+    if (signal.aborted || (m.to && m.to !== id)) return
+    const from = m.id
+    if (!leads) {
+      if (m.k !== 'want' && m.k !== 'page') answered()
+      if (m.k === 'take') elect(true)
+    } else if (m.k === 'want') {
+      if (!known.has(from)) {
+        known.add(from)
+        request(lockOf(from), { signal }, () => known.delete(from) && events.gone(from)).catch(() => 0)
+      }
+      if (m.visible && hiddenAt && now() - hiddenAt > hiddenTooLong) post({ k: 'take' }, from)
+    }
+    events.message(m, from)
   }
 
-  #take(m: Envelope): void {
-    if (this.#end.signal.aborted || (m.to && m.to !== this.id)) return
-    if (this.leads) {
-      if (m.k === 'want' && !this.#known.has(m.id)) {
-        this.#known.add(m.id)
-        void this.#locks.request(this.#lockOf(m.id), { signal: this.#end.signal }, () => {
-          if (this.#known.delete(m.id)) this.#events.gone(m.id)
-        }).catch(() => 0)
-      }
-      if (m.k === 'want' && m.visible && this.#hiddenAt && Date.now() - this.#hiddenAt > hiddenTooLong) this.post({ k: 'take' }, m.id)
-    } else if (m.k !== 'want' && m.k !== 'page') {
-      clearTimeout(this.#answer)
-      this.#answer = undefined
-      if (m.k === 'take') this.#elect(true)
-    }
-    this.#events.message(m, m.id)
+  if (name !== false && locks && globalThis.BroadcastChannel) {
+    channel = new BroadcastChannel('doorbell:' + name)
+    channel.onmessage = ({ data }) => take(data)
+    const seen = () => (hiddenAt = hidden() ? now() : 0)
+    seen()
+    listenTo('visibilitychange', seen, signal)
+    // A lock of this tab's own: the leader waits for it, and has it when the tab is gone.
+    request(lockOf(id), {}, () => new Promise((resolve) => signal.addEventListener('abort', resolve))).catch(() => 0)
+    elect()
+  } else {
+    leads = true
+    queueMicrotask(() => signal.aborted || events.lead())
+  }
+
+  return {
+    get leads() {
+      return leads
+    },
+    get others() {
+      return known.size > 0
+    },
+    post,
+    close() {
+      answer()
+      end.abort()
+      resign?.()
+      channel?.close()
+    },
   }
 }

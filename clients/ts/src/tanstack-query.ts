@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-import type { Doorbell } from './doorbell.js'
+import type { Doorbell } from './index.js'
 import type { Abortable } from './types.js'
 
 /** What is needed of a QueryClient, of any version. */
@@ -20,7 +20,7 @@ export interface Invalidates<Filters> {
  * ```
  */
 export function invalidateOnSignal<Filters>(
-  doorbell: Doorbell<any>,
+  doorbell: Pick<Doorbell, 'onSignal'>,
   client: Invalidates<Filters>,
   feed: string,
   filters: Filters,

@@ -1,7 +1,8 @@
 // Signals over WebSocket.
 
-import { DoorbellError, asError } from './errors.js'
-import { closed as whyClosed, takeFrame, type Open } from './line.js'
+import { asError, silent } from './errors.js'
+import { takeFrame, whyClosed, type Line, type Open } from './line.js'
+import { createAlarm, createBackoff } from './pace.js'
 
 /** So many feeds fit one frame of 64 KiB, however long their names are. */
 const feedsPerCommand = 300
@@ -17,37 +18,37 @@ export const openWebSocket: Open = (http, sink, events) => {
   let socket: WebSocket | undefined
   let closed = false
   let quiet = 25_000 // how long the gateway says nothing at most, in ms
-  let silence: ReturnType<typeof setTimeout>
   let pings = 0
   let token: string | undefined
   let renewed = false // for a new token, and nothing was subscribed since
   const following = new Set<string>()
+  const refused = new Set<string>() // of those: another token may allow them
+  const silence = createAlarm()
+  const retry = createAlarm()
+  const backoff = createBackoff()
 
-  const end = (e: DoorbellError) => {
-    if (closed) return
-    line.close()
-    events.down(e)
-  }
   const send = (command: object) => {
     if (socket?.readyState === 1) socket.send(JSON.stringify(command))
   }
-  const deadline = (limit: number) => {
-    clearTimeout(silence)
-    silence = setTimeout(() => end(new DoorbellError('silent', 'the gateway does not answer')), limit)
-  }
+  const deadline = (limit: number) => silence(() => events.down(silent()), limit)
   const ping = (limit: number) => {
     deadline(limit)
     send({ ping: ++pings })
   }
-  const alive = () => {
-    clearTimeout(silence)
-    silence = setTimeout(ping, quiet, pongWithin)
+  const alive = () => silence(() => ping(pongWithin), quiet)
+  const subscribeAgain = () => {
+    for (const feed of refused) following.delete(feed)
+    refused.clear()
+    line.update()
   }
-  // Nothing is interrupted.
+  const another = () => http.token(token).catch(() => token)
+  // Nothing is interrupted. Commands are done in their order.
   const renew = async () => {
-    token = await http.token(token).catch(() => token)
+    token = await another()
     send({ auth: token })
+    subscribeAgain()
   }
+  const fail = (e: unknown) => events.down(asError(e))
 
   const connect = async () => {
     token = await http.token()
@@ -57,7 +58,7 @@ export const openWebSocket: Open = (http, sink, events) => {
     const offered = token && subprotocol.test(token) ? ['bearer.' + token] : []
     socket = new WebSocket(http.base.replace(/^http/, 'ws') + '/v1/signals', ['doorbell.v1.json', ...offered])
     socket.onopen = () => {
-      if (token && !offered.length) send({ auth: token })
+      if (token && !offered[0]) send({ auth: token })
       line.update()
       alive()
     }
@@ -65,48 +66,45 @@ export const openWebSocket: Open = (http, sink, events) => {
       if (closed) return
       alive()
       try {
-        const frame = JSON.parse(data as string)
-        renewed &&= !frame.subscribed
+        const frame = JSON.parse(data)
+        if (frame.subscribed) renewed = false
         quiet = frame.hello?.ping_ms ?? quiet
-        takeFrame(frame, sink, { ...events, down: end }, renew)
+        for (const feed in frame.denied) refused.add(feed)
+        takeFrame(frame, sink, events, renew, () => retry(subscribeAgain, 1_000 + backoff.next()))
       } catch (e) {
-        end(asError(e))
+        fail(e)
       }
     }
     socket.onclose = async ({ code, reason }) => {
       if (closed) return
-      if (code === 4001 && token) {
+      if (code === 4001 && token && !renewed) {
         // With another token the same way on; but not for ever.
-        const next = await http.token(token).catch(() => token)
-        if (next !== token && !renewed) {
-          renewed = true
-          return connect().catch((e) => end(asError(e)))
-        }
+        renewed = (await another()) !== token
+        if (renewed) return connect().catch(fail)
       }
-      end(whyClosed(code, reason))
+      events.down(whyClosed(code, reason))
     }
   }
 
-  const line = {
+  const line: Line = {
     update() {
+      if (socket?.readyState !== 1) return
       const wanted = sink.cursors()
       const fresh = Object.entries(wanted).filter(([feed]) => !following.has(feed))
       const gone = [...following].filter((feed) => !(feed in wanted))
-      if (socket?.readyState !== 1) return
-      for (let i = 0; i < fresh.length; i += feedsPerCommand) {
-        send({ subscribe: Object.fromEntries(fresh.slice(i, i + feedsPerCommand)) })
-      }
-      for (let i = 0; i < gone.length; i += feedsPerCommand) send({ unsubscribe: gone.slice(i, i + feedsPerCommand) })
       for (const [feed] of fresh) following.add(feed)
       for (const feed of gone) following.delete(feed)
+      while (fresh[0]) send({ subscribe: Object.fromEntries(fresh.splice(0, feedsPerCommand)) })
+      while (gone[0]) send({ unsubscribe: gone.splice(0, feedsPerCommand) })
     },
     check: () => ping(pongSoon),
     close() {
       closed = true
-      clearTimeout(silence)
+      silence()
+      retry()
       socket?.close()
     },
   }
-  connect().catch((e) => end(asError(e)))
+  connect().catch(fail)
   return line
 }

@@ -1,7 +1,7 @@
-import { parseCursor, type Cursor } from './cursor.js'
+import { checkCursor, type Cursor } from './cursor.js'
 import { DoorbellError, asError } from './errors.js'
 import type { Http } from './http.js'
-import { Backoff } from './pace.js'
+import { createBackoff } from './pace.js'
 
 /** Statuses after which the same write may still succeed. 0: there was no answer. */
 const passing = [0, 408, 409, 425, 429, 502, 503, 504]
@@ -11,25 +11,26 @@ const passing = [0, 408, 409, 425, 429, 502, 503, 504]
  * refused it with, or the signal's reason.
  */
 export async function send(
-  host: { http: Http; woken: Set<() => void> },
+  http: Http,
+  woken: Set<() => void>,
   feed: string,
   changes: readonly object[],
   signal?: AbortSignal,
 ): Promise<{ cursor: Cursor; first: number }> {
   const key = randomKey()
-  for (const backoff = new Backoff(); ; ) {
+  for (const backoff = createBackoff(); ; ) {
     signal?.throwIfAborted()
     try {
-      const { body } = await host.http.post(`/v1/feeds/${feed}/changes`, { changes }, signal, { 'Idempotency-Key': key })
+      const { body } = await http.post(`/v1/feeds/${feed}/changes`, { changes }, signal, { 'Idempotency-Key': key })
       const { cursor, first } = body as { cursor?: string; first?: number }
       if (cursor === undefined) throw new DoorbellError('bad_answer', 'the answer is not that of a write')
-      return { cursor: parseCursor(cursor), first: first ?? 0 }
+      return { cursor: checkCursor(cursor), first: first ?? 0 }
     } catch (e) {
       signal?.throwIfAborted()
       const error = asError(e)
       const again = passing.includes(error.status) && error.code !== 'bad_answer'
       if (!again) throw error
-      await pause(host.woken, Math.max(backoff.next(), error.retryAfter), signal)
+      await pause(woken, Math.max(backoff.next(), error.retryAfter), signal)
     }
   }
 }

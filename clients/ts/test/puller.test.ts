@@ -60,6 +60,16 @@ describe('catching up', () => {
     expect(server.reads()[1]).toMatch(/^a\/changes\?since=0k00001-10~35(&|$)/)
   })
 
+  it('takes a delta of many pages, and loses none of them', async () => {
+    server.write('a', { key: 'k0', value: 0 })
+    const { feed, db } = await follow()
+    server.limit = 10
+    for (let i = 0; i < 35; i++) server.feed('a').write([{ key: 'k' + i, value: 'new' + i }])
+    db.wake()
+    await pass(500)
+    expectSame(feed.items, 'a')
+  })
+
   it('drops what was trimmed', async () => {
     for (let i = 0; i < 5; i++) server.write('a', { key: 'k' + i, value: i })
     const { feed, changes } = await follow()

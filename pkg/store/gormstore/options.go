@@ -17,12 +17,14 @@ type Options struct {
 
 	// What follows is of Postgres alone. 0: the default; a negative time: no bound.
 
-	// MaxConns is how many connections the store holds at most; default 16.
+	// MaxConns is how many connections the store holds at most; default 16. One more looks, while a call takes long, whether the
+	// database still answers.
 	MaxConns int
 	// ConnectTimeout is for making one connection; default 700 ms, unless the URL has a connect_timeout.
 	ConnectTimeout time.Duration
 	// BeginTimeout is for getting a connection, new or of the pool, and beginning a transaction on it; default 900 ms.
-	// So a call is refused within that time when the database is down, mute, or so busy that calls pile up.
+	// So a call is refused within that time when the database is down, mute, or so busy that calls pile up; and within that
+	// time one ends that is under way when the database stops answering anybody.
 	BeginTimeout time.Duration
 	// Timeout is for a whole call with all its retries; default 10 s. It ends what the context doesn't.
 	Timeout time.Duration

@@ -51,6 +51,9 @@ func OpenPostgres(_ context.Context, url string, o Options) (*Postgres, error) {
 		return nil, err
 	}
 	p := &Postgres{Store: s}
+	if s.pulse, err = newPulse(url, o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if p.replicas, err = openReplicas(p, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -27,6 +27,7 @@ type Store struct {
 	now     func() time.Time
 	pause   func() // tests: see breathe
 	replica bool   // it may be behind
+	pulse   *pulse // nil: nobody looks whether the database still answers
 
 	running sync.Map // the IDs of the store.Onces under way in this process
 }
@@ -69,7 +70,7 @@ func never(error) bool { return false }
 
 // Close closes the database. Closing twice is fine.
 func (s *Store) Close() error {
-	errs := []error{closeDB(s.read)}
+	errs := []error{closeDB(s.read), s.pulse.close()}
 	if s.write != s.read {
 		errs = append(errs, closeDB(s.write))
 	}

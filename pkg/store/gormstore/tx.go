@@ -98,6 +98,13 @@ func (s *Store) once(ctx context.Context, db *gorm.DB, opts *sql.TxOptions, f fu
 	leave := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	defer leave()
 
+	// Its statements have a context of their own as well: while one is under way, the end of own waits for it.
+	run, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	if err := s.pulse.watch(run, func(err error) { end(err); cancel(err) }); err != nil {
+		return err
+	}
+
 	tx, err := s.begin(own, cancel, db, opts)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -105,15 +112,20 @@ func (s *Store) once(ctx context.Context, db *gorm.DB, opts *sql.TxOptions, f fu
 		}
 		return err
 	}
+	s.pulse.answered()
 	committed := false
 	defer func() {
 		if !committed { // also when f panics
 			tx.Rollback()
 		}
 	}()
-	if err := f(tx.WithContext(ctx)); err != nil {
+	if err := f(tx.WithContext(run)); err != nil {
+		if errors.Is(context.Cause(run), errMute) {
+			err = fmt.Errorf("%w: %w", errMute, err)
+		}
 		return err
 	}
+	s.pulse.answered()
 	if !leave() {
 		return ctx.Err()
 	}
@@ -143,8 +155,8 @@ func (s *Store) begin(
 		if err == nil {
 			return tx, nil
 		}
-		if errors.Is(context.Cause(ctx), errNoConnection) {
-			return nil, fmt.Errorf("%w (%s): %w", errNoConnection, s.dialect.beginWithin, err)
+		if cause := context.Cause(ctx); errors.Is(cause, errNoConnection) || errors.Is(cause, errMute) {
+			return nil, fmt.Errorf("%w (%s): %w", cause, s.dialect.beginWithin, err)
 		}
 		switch {
 		case ctx.Err() != nil || try > s.dialect.conns:
@@ -169,7 +181,7 @@ func (s *Store) fault(what string, err error) error {
 	}
 	switch {
 	case errors.Is(err, store.ErrUnavailable): // it says so itself
-	case errors.Is(err, errNoConnection), errors.Is(err, errTooLong), s.dialect.unavailable(err):
+	case errors.Is(err, errNoConnection), errors.Is(err, errTooLong), errors.Is(err, errMute), s.dialect.unavailable(err):
 		return fmt.Errorf("%s: %w: %w", what, store.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)

@@ -130,8 +130,8 @@ func client(tb testing.TB, url string, opts []doorbell.Option) *doorbell.Client 
 	return made
 }
 
-// get gives the status and body of an answer.
-func get(url string) (status int, body string, err error) {
+// Get gives the status and body of an answer.
+func Get(url string) (status int, body string, err error) {
 	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := c.Get(url) //nolint:noctx // it has a timeout
 	if err != nil {

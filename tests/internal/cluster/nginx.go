@@ -86,7 +86,7 @@ func startNginx(tb testing.TB, apis, gateways []*Node) *Nginx {
 		if !run.Running() {
 			tb.Fatalf("nginx ended with %d:\n%s", run.ExitCode(), run.Err)
 		}
-		status, _, err := get(n.URL() + "/")
+		status, _, err := Get(n.URL() + "/")
 		return err == nil && status == 200
 	})
 	return n

@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,8 +18,8 @@ import (
 // Node is one process of a service, which may be stopped, killed and started again at the same address. Its methods are for
 // one goroutine, but for those that only tell.
 type Node struct {
-	// Addr is its host:port, for all of its lives.
-	Addr string
+	// Addr is its host:port, for all of its lives, and Internal where its metrics are.
+	Addr, Internal string
 
 	tb     testing.TB
 	name   string
@@ -35,7 +36,12 @@ func newNode(tb testing.TB, role string, b Binary, args []string) *Node {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n := &Node{Addr: addr, tb: tb, name: role + " " + addr, binary: b, args: append(args, "--listen", addr)}
+	internal, err := process.FreeAddr()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	args = append(args, "--listen", addr, "--internal-listen", internal)
+	n := &Node{Addr: addr, Internal: internal, tb: tb, name: role + " " + addr, binary: b, args: args}
 	tb.Cleanup(func() {
 		if len(n.runs) > 0 {
 			n.run().Kill()
@@ -70,14 +76,14 @@ func (n *Node) WaitReady() {
 		if !n.run().Running() {
 			n.tb.Fatalf("%s ended with %d:\n%s", n.name, n.run().ExitCode(), n.run().Err)
 		}
-		status, _, err := get(n.URL() + "/readyz")
+		status, _, err := Get(n.URL() + "/readyz")
 		return err == nil && status == 200
 	})
 }
 
 // Ready tells what /readyz says.
 func (n *Node) Ready() bool {
-	status, _, err := get(n.URL() + "/readyz")
+	status, _, err := Get(n.URL() + "/readyz")
 	return err == nil && status == 200
 }
 
@@ -105,6 +111,34 @@ func (n *Node) Done() <-chan struct{} { return n.run().Done() }
 
 // URL is where it is, past nginx.
 func (n *Node) URL() string { return "http://" + n.Addr }
+
+// Metric is the sum of one of its metrics; 0: there is none.
+func (n *Node) Metric(name string) float64 {
+	n.tb.Helper()
+	status, body, err := Get("http://" + n.Internal + "/metrics")
+	if err != nil || status != 200 {
+		n.tb.Fatalf("the metrics of %s: %d, %v", n.name, status, err)
+	}
+	sum := 0.0
+	for line := range strings.Lines(body) {
+		key, text, found := strings.Cut(strings.TrimSpace(line), " ")
+		if bare, _, _ := strings.Cut(key, "{"); bare != name || !found {
+			continue
+		}
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			n.tb.Fatalf("the metric %s: %v", line, err)
+		}
+		sum += value
+	}
+	return sum
+}
+
+// Memory is how much of the machine's memory the process has, in bytes (Linux).
+func (n *Node) Memory() int64 {
+	n.tb.Helper()
+	return int64(n.Metric("process_resident_memory_bytes"))
+}
 
 // Client is one that goes past nginx. It knows no gateway, unless an option names one.
 func (n *Node) Client(opts ...doorbell.Option) *doorbell.Client {

@@ -19,7 +19,9 @@ import (
 // wanted, before it uses the connection again.
 func (s *Server) bodyDeadline(c *gin.Context) {
 	if c.Request.ContentLength != 0 {
-		s.setReadDeadline(c, time.Now().Add(s.BodyTimeout))
+		if h := heldBy(c); h == nil || !h.over { // that of a request that has waited has been read
+			s.setReadDeadline(c, time.Now().Add(s.BodyTimeout))
+		}
 	}
 	c.Next()
 }

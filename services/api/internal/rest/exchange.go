@@ -30,6 +30,7 @@ type exchange struct {
 	// of a read's query
 	canonical bool
 	pinned    bool
+	who       *auth.Principal // who may read the feed; nil: everybody
 }
 
 func (x *exchange) ctx() context.Context { return x.c.Request.Context() }
@@ -51,7 +52,8 @@ func (s *Server) read(h func(*exchange) error) gin.HandlerFunc {
 			}
 			if !x.public() {
 				s.allowReading(x, false)
-				if _, err := s.mayDo(x, auth.Read); err != nil {
+				var err error
+				if x.who, err = s.mayDo(x, auth.Read); err != nil {
 					return err
 				}
 			}

@@ -94,7 +94,7 @@ func classOf(path, method string) ratelimit.Class {
 	switch {
 	case path == "/v1/heads":
 		return headClass
-	case path == "/v1/poll":
+	case path == pollPath:
 		return pollClass
 	case method == http.MethodGet:
 		return readClass
@@ -113,9 +113,11 @@ func (s *Server) limited(path, method string, h gin.HandlerFunc) gin.HandlerFunc
 	}
 	return func(c *gin.Context) {
 		id, local := s.client(c)
-		if v := s.limits.Take(class, id); v.Refused && !local {
-			s.refuse(c, class, v.After)
-			return
+		if h := heldBy(c); h == nil || !h.over { // what has waited was let in before
+			if v := s.limits.Take(class, id); v.Refused && !local {
+				s.refuse(c, class, v.After)
+				return
+			}
 		}
 		h(c)
 		if c.Writer.Status() == http.StatusNotModified {
@@ -194,13 +196,6 @@ func (x *exchange) known() *auth.Principal {
 	}
 	p, _ := v.(*auth.Principal)
 	return p
-}
-
-// forget has the request's token looked at again: it has waited, and what was known may not hold any more.
-func forget(c *gin.Context) {
-	if _, ok := c.Get(principalKey); ok {
-		c.Set(principalKey, (*auth.Principal)(nil))
-	}
 }
 
 func (l Limits) validate() error {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/store"
@@ -17,100 +15,45 @@ func (p params) query() store.Query {
 	return store.Query{Since: p.since, BareSeq: p.sinceBare, Limit: p.limit, MaxBytes: maxResponseBytes}
 }
 
-// hold waits while there is nothing new for a request for changes with wait. Then it is answered like any other, unless what came
-// of it is final.
-//
-// What has to be found out before is found out on a goroutine of its own, which ends: the one that waits here is net/http's,
-// and its stack, which is most of what waiting costs, stays as small as it was.
-func (s *Server) hold(c *gin.Context) *held {
-	found := make(chan *held, 1)
-	go s.findOut(c, found)
-	h := <-found
-	if h.poll == nil {
-		return h
-	}
-	ctx, end := s.while(c.Request.Context(), h.who)
-	defer end()
-	h.poll.Wait(ctx, h.wait)
-	h.poll.Leave()
-	forget(c)
-	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
-		h.err, h.final = err, true
-		return h
-	}
-	// That there was nothing new stays true, and this server is about to stop: it would ask the database for each that waits.
-	h.final = s.windows.Closed()
-	return h
-}
-
-// readHeld answers with what was found before the wait, or ended it.
+// readHeld answers a request for changes with wait, or while there is nothing new leaves it to wait.
 func (s *Server) readHeld(x *exchange, h *held) error {
+	if h.ended != nil {
+		return h.ended
+	}
+	if !h.over {
+		var err error
+		if h.params, err = parseParams(x.c.Request.URL.RawQuery, true); err != nil {
+			return err
+		}
+	}
 	p := h.params
 	x.setParams(p)
-	return s.tell(x, s.windows.Feed(x.name), p, changesRead, h.reading, h.err)
-}
-
-// while gives a context for waiting on behalf of p (nil: of anybody), which ends when p's token does, with an auth.ErrInvalid.
-func (s *Server) while(ctx context.Context, p *auth.Principal) (context.Context, context.CancelFunc) {
-	if p == nil {
-		return ctx, func() {}
-	}
-	by, _ := s.Auth.(auth.Revoker)
-	return auth.While(ctx, by, p)
-}
-
-// held is a request that has to wait; without a poll it doesn't.
-type held struct {
-	poll *window.Poll
-	wait time.Duration
-	who  *auth.Principal // who may read what it waits for; nil: everybody
-	// final: it is answered with what a read has come to already, reading or err.
-	final   bool
-	params  params
-	reading window.Reading
-	err     error
-}
-
-func (s *Server) findOut(c *gin.Context, found chan<- *held) {
-	h := new(held)
-	defer func() {
-		if p := recover(); p != nil { // it comes again where the request is answered, and is taken care of there
-			h = new(held)
-		}
-		found <- h
-	}()
-	begin := time.Now()
-	x := &exchange{c: c, read: true}
-	if s.findFeed(x) != nil {
-		return
-	}
-	if !x.public() {
-		var err error
-		if h.who, err = s.mayDo(x, auth.Read); err != nil {
-			return
-		}
-	}
-	p, err := parseParams(c.Request.URL.RawQuery, true)
-	if err != nil || p.wait == 0 {
-		return
-	}
 	f := s.windows.Feed(x.name)
-	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
-	if errors.Is(err, window.ErrBehind) || errors.Is(err, window.ErrFull) || errors.Is(err, window.ErrClosed) {
-		h.final, h.params, h.err = true, p, err
-		return
+	// That there was nothing new stays true of a server that is about to stop: it would ask the database for each that waits.
+	if !h.over || !s.windows.Closed() {
+		h.reading, h.err = f.Read(x.ctx(), p.query(), p.atLeast)
 	}
-	floor, quiet := beyond(r, err)
-	left := time.Until(begin.Add(p.wait))
-	if !quiet || left <= 0 {
-		return
+	if floor, quiet := beyond(h.reading, h.err); quiet && !h.over && !s.draining.Load() {
+		if until := h.begun.Add(p.wait); time.Until(until) > 0 {
+			poll := s.windows.NewPoll()
+			h.hold(x.c, poll, until, x.who)
+			poll.On(f, floor)
+			return nil
+		}
 	}
-	h.params, h.reading, h.err = p, r, err
-	if h.final = s.draining.Load(); h.final {
-		return
+	return s.tell(x, f, p, changesRead, h.reading, h.err)
+}
+
+// waitFor waits on behalf of who, whose token ends the wait when it does; then with an auth.ErrInvalid.
+func (s *Server) waitFor(who *auth.Principal, ctx context.Context, p *window.Poll, d time.Duration) (news bool, ended error) {
+	by, _ := s.Auth.(auth.Revoker)
+	ctx, end := auth.While(ctx, by, who)
+	defer end()
+	news = p.Wait(ctx, d)
+	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
+		return false, err
 	}
-	h.poll, h.wait = s.windows.NewPoll(), left
-	h.poll.On(f, floor)
+	return news, nil
 }
 
 // beyond tells whether a read brought nothing new, and what would be.

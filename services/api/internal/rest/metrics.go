@@ -90,6 +90,9 @@ func (s *Server) counted(route string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Next()
 		status := c.Writer.Status()
+		if status == statusWaits { // it is counted when it is answered
+			return
+		}
 		class := status / 100
 		if class < 1 || class > 5 {
 			class = 0

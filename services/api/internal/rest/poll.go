@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -10,6 +8,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/problem"
+	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
 )
 
@@ -39,32 +38,27 @@ type polledFeed struct {
 // it waits, if the body says so; that a feed doesn't exist, or may not be read, is in the answer but doesn't end a wait.
 func (s *Server) postPoll(x *exchange) error {
 	s.allowReading(x, true)
-	const most = 512 << 10 // 1,000 of the longest names with their cursors, and room
-	body, err := s.jsonBody(x, most, tooLarge("too_large", "body", most))
-	if err != nil {
-		return err
-	}
-	q, err := parsePoll(body)
-	if err != nil {
-		return err
-	}
-	who := s.admitPoll(x, &q, nil)
-	until := time.Now().Add(q.wait)
-	for {
-		moved := s.pollOnce(x, &q)
-		left := time.Until(until)
-		if moved || left <= 0 || s.draining.Load() || x.ctx().Err() != nil {
-			break
+	h := heldBy(x.c)
+	q := h.query
+	if q == nil {
+		const most = 512 << 10 // 1,000 of the longest names with their cursors, and room
+		body, err := s.jsonBody(x, most, tooLarge("too_large", "body", most))
+		if err != nil {
+			return err
 		}
-		news, ended := s.awaitAny(x, &q, who, left)
-		forget(x.c)
-		who = s.admitPoll(x, &q, ended)
-		if s.windows.Closed() { // this server is about to stop; it would ask the database for all that wait
-			break
+		if q, err = parsePoll(body); err != nil {
+			return err
 		}
-		if !news {
-			s.pollOnce(x, &q)
-			break
+		h.query, h.begun = q, time.Now()
+	}
+	who := s.admitPoll(x, q, h.ended)
+	// A server that is about to stop would ask the database for all that wait.
+	if !h.over || !s.windows.Closed() {
+		moved := s.pollOnce(x, q)
+		until := h.begun.Add(q.wait)
+		if !moved && (!h.over || h.news) && time.Until(until) > 0 && !s.draining.Load() && x.ctx().Err() == nil {
+			h.hold(x.c, s.pollFor(q), until, who)
+			return nil
 		}
 	}
 	after := maxPoll
@@ -146,7 +140,9 @@ func (s *Server) pollOnce(x *exchange, q *pollQuery) (moved bool) {
 		case known && head == one.since:
 		case bytes > maxResponseBytes || (moved && time.Now().After(enough)):
 		default:
-			s.pollFeed(x, one, q.limit)
+			if s.pollFeed(x, one, q.limit) {
+				enough = time.Time{}
+			}
 		}
 		one.after = pollSeconds(s.pollAfter(one.policy.PollAfter, one.feed))
 		moved = moved || one.moved
@@ -191,24 +187,26 @@ func (s *Server) headsOf(x *exchange, q *pollQuery) []feed.Cursor {
 	return heads
 }
 
-// pollFeed reads one feed that may have moved.
-func (s *Server) pollFeed(x *exchange, one *polledFeed, limit int) {
+// pollFeed reads one feed that may have moved, and tells whether there is no use in reading others: the database is gone, and each
+// would take a second to find that out.
+func (s *Server) pollFeed(x *exchange, one *polledFeed, limit int) (gone bool) {
 	p := params{since: one.since, limit: limit}
 	r, err := one.feed.Read(x.ctx(), p.query(), window.Floor{})
 	if err != nil {
 		one.fail(s, err)
-		return
+		return errors.Is(err, store.ErrUnavailable)
 	}
 	floor, quiet := beyond(r, nil)
 	if one.floor = floor; quiet {
-		return
+		return false
 	}
 	a, err := s.answer(&one.exchange, one.feed, r, p, changesRead)
 	if err != nil {
 		one.fail(s, err)
-		return
+		return false
 	}
 	one.body, one.moved = a.bodies[identity].bytes, true
+	return false
 }
 
 // fail puts the problem in the feed's place.
@@ -226,22 +224,15 @@ func (one *polledFeed) fail(s *Server, err error) {
 	}
 }
 
-// awaitAny waits until one of the feeds moves. An error says that the token has ended meanwhile.
-func (s *Server) awaitAny(x *exchange, q *pollQuery, who *auth.Principal, d time.Duration) (news bool, ended error) {
-	ctx, end := s.while(x.ctx(), who)
-	defer end()
+// pollFor is woken when one of the feeds moves.
+func (s *Server) pollFor(q *pollQuery) *window.Poll {
 	p := s.windows.NewPoll()
-	defer p.Leave()
 	for i := range q.feeds {
 		if one := &q.feeds[i]; one.c != nil {
 			p.On(one.feed, one.floor)
 		}
 	}
-	news = p.Wait(ctx, d)
-	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
-		return false, err
-	}
-	return news, nil
+	return p
 }
 
 func (q *pollQuery) answer() []byte {
@@ -269,11 +260,11 @@ func (q *pollQuery) answer() []byte {
 }
 
 // parsePoll reads {"feeds":{"a":"0k3f9xa-1040","b":""},"wait":"20s","limit":500}.
-func parsePoll(body []byte) (pollQuery, error) {
-	q := pollQuery{limit: defaultLimit}
+func parsePoll(body []byte) (*pollQuery, error) {
+	q := &pollQuery{limit: defaultLimit}
 	p, err := newParser(body)
 	if err != nil {
-		return q, err
+		return nil, err
 	}
 	err = p.object("", func(name string) error {
 		switch name {
@@ -305,13 +296,13 @@ func parsePoll(body []byte) (pollQuery, error) {
 		return unknownField("", name, "feeds", "wait", "limit")
 	})
 	if err != nil {
-		return q, err
+		return nil, err
 	}
 	if err := p.end(); err != nil {
-		return q, err
+		return nil, err
 	}
 	if len(q.feeds) == 0 {
-		return q, problem.New(http.StatusBadRequest, "no_feeds", fmt.Sprintf("no feed is named; allowed: 1 to %d", maxHeads))
+		return nil, problem.New(http.StatusBadRequest, "no_feeds", fmt.Sprintf("no feed is named; allowed: 1 to %d", maxHeads))
 	}
 	return q, nil
 }

@@ -3,7 +3,6 @@ package rest
 import (
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -36,16 +35,13 @@ func (s *Server) readFeed(k kind) gin.HandlerFunc {
 		}
 	}
 	return func(c *gin.Context) {
-		if s.readHot(c, k) {
+		if h := heldBy(c); h != nil {
+			s.read(func(x *exchange) error { return s.readHeld(x, h) })(c)
 			return
 		}
-		if strings.Contains(c.Request.URL.RawQuery, "wait=") {
-			if h := s.hold(c); h.final {
-				s.read(func(x *exchange) error { return s.readHeld(x, h) })(c)
-				return
-			}
+		if !s.readHot(c, k) {
+			cold(c)
 		}
-		cold(c)
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // releaseMode keeps gin from printing routes; it is a global of gin's.
 var releaseMode = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
 
+// pollPath is where many feeds are polled at once.
+const pollPath = "/v1/poll"
+
 func (s *Server) routes() (http.Handler, error) {
 	releaseMode()
 	e := gin.New()
@@ -57,7 +60,7 @@ func (s *Server) routes() (http.Handler, error) {
 			http.MethodPut:    s.write(auth.Write, s.putItem),
 			http.MethodDelete: s.write(auth.Write, s.deleteItem),
 		},
-		"/v1/poll": {
+		pollPath: {
 			http.MethodPost: s.plain(s.postPoll),
 		},
 		"/v1/heads": {

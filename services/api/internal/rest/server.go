@@ -3,6 +3,7 @@
 //	hot read ─▶ the feed's window ─▶ the finished answer, bytes and headers
 //	request ─▶ recovery ─▶ name, origin, access ─▶ parameters or body ─▶ 304 from the head that was signalled
 //	                                                                └─▶ window or store ─▶ body by hand, headers by table
+//	long poll ─▶ the same, on a stack that ends ─▶ waits, on net/http's ─▶ the same once more
 //
 // Everything that goes wrong is returned as an error and becomes a problem in one place (problems.go).
 package rest
@@ -38,6 +39,7 @@ type Server struct {
 
 	announce *announce.Announcer
 	windows  *window.Windows
+	crew     *crew
 	draining atomic.Bool
 }
 
@@ -65,9 +67,12 @@ func New(opts Options) (*Server, error) {
 	s.metrics = newMetrics()
 	s.gate = admission.New(s.DatabaseCalls, s.metrics.queried)
 	s.reads = s.gate.Reader(s.Store)
-	if s.handler, err = s.routes(); err != nil {
+	routes, err := s.routes()
+	if err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
 	}
+	s.crew = newCrew()
+	s.handler = &parking{s, routes, s.crew}
 	s.announce = announce.New(s.Bus, s.PublishTimeout, s.Logger)
 	s.windows, err = window.New(window.Options{
 		Store: s.reads, Bus: s.Bus, Logger: s.Logger, Bytes: s.CacheBytes,
@@ -99,6 +104,7 @@ func (s *Server) Cached() (feeds, bytes int) { return s.windows.Feeds(), s.windo
 func (s *Server) Close() {
 	s.Drain()
 	s.windows.Close()
+	s.crew.close()
 	s.announce.Close()
 	if err := s.limits.close(); err != nil {
 		s.Logger.Debug("can't close the limits' Redis", "error", err)

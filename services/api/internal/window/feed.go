@@ -29,11 +29,13 @@ type Feed struct {
 	toldIn uint64   // in this life of the bus
 	view   *View    // nil: none yet
 	// begun is the number of the newest fill that has begun, seen that of the one that last confirmed view, and life the
-	// bus's when that began. Fills up to doubted don't count: something happened after they began.
-	begun, seen, doubted uint64
-	life                 uint64
-	filling, next        *fill
-	polls                list
+	// bus's when that began. Fills up to doubted don't count: something happened after they began. It did up to missed for
+	// another reason than a write of this instance.
+	begun, seen, doubted, missed uint64
+	life                         uint64
+	filling, next                *fill
+	gone                         bool // the last fill found nobody to ask
+	polls                        list
 	// large: in this epoch a snapshot doesn't fit the window; far: nor does a delta from this seq of it.
 	large feed.Epoch
 	far   feed.Cursor
@@ -107,6 +109,10 @@ func (f *Feed) told(h bus.Head) {
 	}
 	f.toldIn = f.w.life.Load()
 	f.head = h
+	f.gone = false // somebody has just written
+	if f.filling != nil {
+		f.filling.told = true
+	}
 	f.pace.moved(h.Cursor, time.Now())
 	f.believeLocked()
 	// Also when it is told again: the store may not have had it the first time.
@@ -131,7 +137,7 @@ func (f *Feed) followed(h bus.Head) {
 	defer f.mu.Unlock()
 	f.live, f.toldIn = true, f.w.life.Load()
 	if !h.Known {
-		f.doubted = f.begun
+		f.doubted, f.missed = f.begun, f.begun
 	} else if h.Newer(f.head) {
 		f.head = h
 		f.pace.moved(h.Cursor, time.Now())

@@ -15,6 +15,7 @@ import (
 type fill struct {
 	done chan struct{}
 	want want  // guarded by Feed.mu until number is given
+	told bool  // guarded by Feed.mu: of a write, while it was under way
 	err  error // set before done
 	// number is given when it begins, under Feed.mu: everything that was committed before is in its answer.
 	number uint64
@@ -75,13 +76,22 @@ func (f *Feed) fill(fl *fill, v *View, life uint64) {
 	f.mu.Lock()
 	f.filling = nil
 	fl.err = err
+	f.gone = gone(err) && !fl.told
 	if err == nil {
 		f.takeLocked(fl, loaded, life)
 	}
 	close(fl.done)
 	if next := f.next; next != nil {
 		f.next = nil
-		f.beginLocked(next)
+		if f.gone { // they have waited for it to be found out, and need not wait once more
+			next.err = err
+			close(next.done)
+		} else {
+			f.beginLocked(next)
+		}
+	}
+	if f.gone && !f.polls.empty() {
+		f.again()
 	}
 	f.mu.Unlock()
 	if err != nil {

@@ -88,6 +88,10 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 	lacking := false // what is news enough isn't all that is wanted, so what others have asked for doesn't do
 	f.mu.Lock()
 	for {
+		if last, ok := f.lastLocked(q, floor); ok {
+			f.mu.Unlock()
+			return last, nil
+		}
 		if v := f.view; v != nil && (f.seen > arrived || f.Current() == v) {
 			if f.seen > arrived || (floor.Met(v.Head) && !ahead(q, v)) {
 				var err error
@@ -121,10 +125,18 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 			return Reading{}, ctx.Err()
 		case <-fl.done:
 		}
-		if fl.err != nil && fl.number > arrived {
+		f.mu.Lock()
+		if fl.err != nil && (fl.number > arrived || gone(fl.err)) {
+			if gone(fl.err) && fl.told { // somebody has written meanwhile, so it's worth another question
+				continue
+			}
+			last, ok := f.lastLocked(q, floor)
+			f.mu.Unlock()
+			if ok {
+				return last, nil
+			}
 			return Reading{}, fl.err
 		}
-		f.mu.Lock()
 	}
 }
 
@@ -162,7 +174,7 @@ func (f *Feed) ask(ctx context.Context, q store.Query, floor Floor, v *View, ask
 				r.From = Coalesced
 			}
 		}
-		if a.number <= asked && (v == nil || !w.trusted() || !a.delta.Head.Covers(v.Head) || !floor.Met(a.delta.Head)) {
+		if a.number <= asked && !gone(a.err) && (v == nil || !w.trusted() || !a.delta.Head.Covers(v.Head) || !floor.Met(a.delta.Head)) {
 			continue // it was asked before this one came
 		}
 		r.Delta = a.delta

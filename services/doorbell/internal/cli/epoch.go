@@ -34,14 +34,8 @@ func newEpoch() *cobra.Command {
 	all := cmd.Flags().Bool("all", false, "all feeds")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := load()
-		if err != nil {
-			return command.Usage(err)
-		}
-		if err := c.Validate(); err != nil {
-			return command.Usage(err)
-		}
-		names, err := feedNames(args, *all)
-		if err != nil {
+		names, unclear := feedNames(args, *all)
+		if err := errors.Join(err, c.Validate(), unclear); err != nil {
 			return command.Usage(err)
 		}
 		if *data != "" {

@@ -16,29 +16,31 @@ import (
 )
 
 func newConfig() *cobra.Command {
-	configured := func(cmd *cobra.Command, run func(*cobra.Command, config.Config) error) *cobra.Command {
+	configured := func(cmd *cobra.Command, run func(*cobra.Command, config.Config, error) error) *cobra.Command {
 		cmd.Args = cobra.NoArgs
 		load := command.Flags(cmd, false)
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 			c, err := load()
-			if err != nil {
-				return command.Usage(err)
-			}
-			return run(cmd, c)
+			return run(cmd, c, err)
 		}
 		return cmd
 	}
+	check := func(cmd *cobra.Command, c config.Config, unread error) error {
+		if err := errors.Join(unread, c.Validate()); err != nil {
+			return command.Usage(err)
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "ok")
+		return err
+	}
+	show := func(cmd *cobra.Command, c config.Config, unread error) error {
+		if unread != nil {
+			return command.Usage(unread)
+		}
+		return c.Print(cmd.OutOrStdout())
+	}
 	return newGroup("config", "Check and print the configuration",
-		configured(&cobra.Command{Use: "check", Short: "Say what is wrong, all of it"}, func(cmd *cobra.Command, c config.Config) error {
-			if err := c.Validate(); err != nil {
-				return command.Usage(err)
-			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "ok")
-			return err
-		}),
-		configured(&cobra.Command{Use: "print", Short: "Print what holds, defaults included, without secrets"}, func(cmd *cobra.Command, c config.Config) error {
-			return c.Print(cmd.OutOrStdout())
-		}),
+		configured(&cobra.Command{Use: "check", Short: "Say what is wrong, all of it"}, check),
+		configured(&cobra.Command{Use: "print", Short: "Print what holds, defaults included, without secrets"}, show),
 	)
 }
 
@@ -48,10 +50,7 @@ func newMigrate() *cobra.Command {
 		load := command.Flags(cmd, false)
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 			c, err := load()
-			if err != nil {
-				return command.Usage(err)
-			}
-			if err := errors.Join(c.Validate(), c.Need(true, false)); err != nil {
+			if err := errors.Join(err, c.Validate(), c.Need(true, false)); err != nil {
 				return command.Usage(err)
 			}
 			migrations, err := run(cmd.Context(), c.DatabaseURL)

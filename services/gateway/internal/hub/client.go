@@ -19,6 +19,8 @@ type Outlet interface {
 	Send(frame []byte)
 	// Release gives the write side back.
 	Release()
+	// Fail keeps the write side for good, and ends the connection without a word: nobody knows what of a frame was written.
+	Fail(err error)
 	// Shard is whose goroutine calls Claim.
 	Shard() *shard.Shard
 }

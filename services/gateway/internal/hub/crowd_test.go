@@ -17,6 +17,8 @@ type pushed struct {
 	c     *hub.Client
 	sent  []string // owned by the shard, once subscribed
 	then  func()   // called with each frame
+
+	failed error
 }
 
 var _ hub.Outlet = (*pushed)(nil)
@@ -24,6 +26,7 @@ var _ hub.Outlet = (*pushed)(nil)
 func (p *pushed) Wake()               {}
 func (p *pushed) Claim() bool         { return true }
 func (p *pushed) Release()            {}
+func (p *pushed) Fail(err error)      { p.failed = err }
 func (p *pushed) Shard() *shard.Shard { return p.shard }
 
 func (p *pushed) Send(frame []byte) {

@@ -23,4 +23,11 @@
 //
 // Hub.mu before Client.mu; neither is held while the bus is called, and a transport's wake function, which is called
 // with both held, neither blocks nor calls back.
+//
+// # Panics
+//
+// A panic while a client is written to ends that client's connection. One in the hub's own books ends the process, on purpose:
+// they are shared by all, and a hub that went on with a row or a phase half changed could leave out a client that has been told
+// `subscribed`, for ever and without anybody noticing. Clients of a process that has ended reconnect and read all heads, which
+// is what they do each time a node goes.
 package hub

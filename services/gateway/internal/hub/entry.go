@@ -172,7 +172,7 @@ func (f *follow) Run() {
 	f.queued = false
 	h.mu.Unlock()
 	p := prepared{head: FeedHead{Feed: f.entry.name, Number: f.entry.number, Head: f.entry.current()}}
-	f.client.offer(f, &p)
+	h.tell([]*follow{f}, &p)
 }
 
 // pass is a shard's way through the followers of one feed. All of it is guarded by Hub.mu.
@@ -212,9 +212,7 @@ func (p *pass) Run() {
 	news := prepared{head: FeedHead{
 		Feed: p.entry.name, Number: p.entry.number, Head: p.entry.current(), Spread: p.entry.spreadMillis(),
 	}}
-	for _, f := range some[:n] {
-		f.client.offer(f, &news)
-	}
+	p.hub.tell(some[:n], &news)
 	p.goOn()
 }
 

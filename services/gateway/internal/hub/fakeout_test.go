@@ -19,6 +19,7 @@ func (p puller) Wake()               { p.woken() }
 func (puller) Claim() bool           { return false }
 func (puller) Send([]byte)           { panic("never claimed") }
 func (puller) Release()              { panic("never claimed") }
+func (puller) Fail(error)            { panic("never claimed") }
 func (p puller) Shard() *shard.Shard { return p.shard }
 
 // shards makes a pool for a hub; ended after it.

@@ -32,6 +32,8 @@ type Options struct {
 	// Flushed is told how long it took from a signal to the last of a shard's followers of a feed; nil: nobody. It is called
 	// with a lock held.
 	Flushed func(time.Duration)
+	// Panicked is told of each panic that has cost a client its connection; nil: nobody.
+	Panicked func()
 	// FollowTimeout is how long one call to the bus may take before its feeds are answered as not known and tried again.
 	FollowTimeout time.Duration
 	// RetryMin and RetryMax bound the pause before feeds that the bus refused are tried again; it doubles in between.

@@ -3,8 +3,9 @@ package hub
 // prepared is one head of one feed, with the frames that tell it: each is made once for all who are told by one shard in one
 // go.
 type prepared struct {
-	head   FeedHead
-	frames []frame
+	head    FeedHead
+	frames  []frame
+	writing *Client // whose write side is held right now
 }
 
 type frame struct {
@@ -33,11 +34,13 @@ func (c *Client) offer(f *follow, p *prepared) {
 		c.mark(f)
 		return
 	}
+	p.writing = c
 	if frame := c.takeAlone(f, p); frame != nil {
 		c.out.Send(frame)
-		return
+	} else {
+		c.out.Release()
 	}
-	c.out.Release()
+	p.writing = nil
 }
 
 // takeAlone counts the head as told and gives its frame; nil: it is no news, or comes with what else there is to say.

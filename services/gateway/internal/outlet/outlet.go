@@ -132,6 +132,9 @@ func (o *Outlet) Release() {
 	}
 }
 
+// Fail has the source told that nothing is written any more. It is for whoever has the write side, and keeps it taken.
+func (o *Outlet) Fail(err error) { o.source.WriteFailed(err) }
+
 // release gives the write side back, unless somebody has left a mark.
 func (o *Outlet) release() bool {
 	for {

@@ -1,7 +1,8 @@
 // Package session is the dialogue with one client: its commands in their order, who it is, what it may follow, and
 // what it is told. It knows neither sockets nor HTTP; whatever carries it calls
 //
-//	Open, then Receive for each message that comes in, Next for what goes out, Alarm when the time has come, Close
+//	Open, then Receive for each message that comes in and Control for each control frame, Next for what goes out, Alarm when the
+//	time has come, Close
 package session
 
 import (
@@ -80,7 +81,7 @@ func NewID() ID {
 
 func (id ID) String() string { return fmt.Sprintf("s-%016x", uint64(id)) }
 
-// Session is one client's. Open and Receive are called one at a time, and so is Next; Alarm and Close at any time.
+// Session is one client's. Open, Receive and Control are called one at a time, and so is Next; Alarm and Close at any time.
 type Session struct {
 	// Static after New.
 	opt     *Options
@@ -155,8 +156,8 @@ func (s *Session) Receive(ctx context.Context, message []byte, binary bool) erro
 	if !s.client.WaitRoom() {
 		return hub.ErrClosed
 	}
-	if early := s.opt.Commands.Take(&s.commands); early > 0 { // whatever it is: reading and refusing it costs as much
-		return s.tooMany(TooManyCommands, early)
+	if err := s.Control(); err != nil { // whatever it is: reading and refusing it costs as much
+		return err
 	}
 	cmd, err := s.kind.Encoding.Parse(message, binary)
 	if wrong := (*wire.Error)(nil); errors.As(err, &wrong) {
@@ -175,6 +176,15 @@ func (s *Session) Receive(ctx context.Context, message []byte, binary bool) erro
 		return s.auth(ctx, cmd)
 	case wire.Ping:
 		s.client.Answer(pong{cmd.ID, cmd.Ping}, 0, true)
+	}
+	return nil
+}
+
+// Control counts a frame that is no message, as a command: it costs as much. It is called by whoever receives. A [*wire.Close] says
+// that the session ends here.
+func (s *Session) Control() error {
+	if early := s.opt.Commands.Take(&s.commands); early > 0 {
+		return s.tooMany(TooManyCommands, early)
 	}
 	return nil
 }

@@ -1,7 +1,8 @@
 // Package shard runs the work of many connections on few goroutines. A connection belongs to one shard for its life, so
 // that what is done for it is done in order.
 //
-// Jobs must not block: whatever can't be done at once goes to a goroutine of its own.
+// Jobs must not block: whatever can't be done at once goes to a goroutine of its own. A job's panic is not caught here: only the job
+// knows what it has left half done.
 package shard
 
 import (

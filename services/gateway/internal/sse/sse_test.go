@@ -250,6 +250,23 @@ func TestNothingComesAfterTheLastEvent(t *testing.T) {
 	})
 }
 
+// TestAWriterThatFails: who writes on its own, as the hub does, may give the answer up.
+func TestAWriterThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := connect(t, new(script))
+		l.head()
+		synctest.Wait()
+		out := l.conn.Outlet()
+		if !out.Claim() {
+			t.Fatal("somebody else writes")
+		}
+		out.Fail(errors.New("a panic"))
+		if rest, err := io.ReadAll(l.in); err != nil || len(rest) > 0 {
+			t.Errorf("it ends with %q, %v", rest, err)
+		}
+	})
+}
+
 // TestAbort leaves nothing behind, whenever it comes.
 func TestAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

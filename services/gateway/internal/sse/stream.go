@@ -59,6 +59,7 @@ func (s *streamed) Wake() {
 func (s *streamed) Claim() bool         { return false }
 func (s *streamed) Send([]byte)         { panic("never claimed") }
 func (s *streamed) Release()            { panic("never claimed") }
+func (s *streamed) Fail(error)          { panic("never claimed") }
 func (s *streamed) Shard() *shard.Shard { return s.shard }
 
 func (s *streamed) run(feeds []feed.Name) {

@@ -21,14 +21,16 @@ import (
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/wire"
 )
 
-// Dialogue is what is spoken over a connection. Open and then Receive are called one at a time, and so is Next; Close and
-// Alarm at any time. An error that is not a [*wire.Close] is a mistake of ours.
+// Dialogue is what is spoken over a connection. Open and then Receive and Control are called one at a time, and so is Next; Close
+// and Alarm at any time. An error that is not a [*wire.Close] is a mistake of ours.
 type Dialogue interface {
 	// Open is called once the socket is open, before anything is received. Next may be called before it.
 	Open(ctx context.Context) error
 	// Receive is called with each message in turn, which is valid during the call only; of a binary one it is told no more
 	// than that. It waits while the peer is not to be read from.
 	Receive(ctx context.Context, message []byte, binary bool) error
+	// Control is called for each control frame of the peer's but the last, a close. It must not wait.
+	Control() error
 	// Next appends the next message for the peer, or nothing if there is none; Wake tells when to ask again.
 	Next(b []byte) []byte
 	// Alarm is called when the time given to [Conn.AlarmAt] has come.
@@ -82,6 +84,8 @@ type Conn struct {
 
 	spoken uint8 // its index in Options.Subprotocols; static
 
+	room int32 // bytes that what is left of the message under way may take; 0: none is under way. Owned by the reader
+
 	place int32 // the owner's to guard
 
 	mu sync.Mutex
@@ -119,6 +123,7 @@ func (c *Conn) init(ws *websocket.Conn) {
 	c.ws, c.opened, c.parts = ws, true, reading|writing
 	ws.SetPongHandler(func(string) error {
 		c.alive()
+		c.counted()
 		return nil
 	})
 	ws.SetPingHandler(c.pinged)
@@ -138,7 +143,20 @@ func (c *Conn) pinged(payload string) error {
 	c.pong = &payload
 	c.mu.Unlock()
 	c.out.Wake()
+	c.counted()
 	return nil
+}
+
+// counted has the dialogue count a control frame.
+func (c *Conn) counted() {
+	if c.stopped() {
+		return
+	}
+	c.guarded(func() {
+		if err := c.dialogue.Control(); err != nil {
+			c.refused(err)
+		}
+	})
 }
 
 // Outlet is the connection's write side.

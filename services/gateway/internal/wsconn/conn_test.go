@@ -174,6 +174,20 @@ func TestPanics(t *testing.T) {
 	}
 }
 
+// TestAWriterThatFails: who writes on its own, as the hub does, may give the connection up.
+func TestAWriterThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := make(chan struct{})
+		p := connect(t, &script{close: func() { close(closed) }})
+		if !p.conn.out.Claim() {
+			t.Fatal("somebody else writes")
+		}
+		p.conn.out.Fail(errors.New("a panic"))
+		p.ended(1006, 0, 0)
+		<-closed
+	})
+}
+
 // TestErrorsAreNotTold: a mistake of ours says nothing of itself.
 func TestErrorsAreNotTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

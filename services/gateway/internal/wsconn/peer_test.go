@@ -36,6 +36,7 @@ const (
 type script struct {
 	open    func() error
 	receive func(ctx context.Context, message []byte, binary bool) error
+	control func() error
 	next    func(b []byte) []byte
 	alarm   func() error
 	close   func()
@@ -53,6 +54,13 @@ func (s *script) Receive(ctx context.Context, message []byte, binary bool) error
 		return nil
 	}
 	return s.receive(ctx, message, binary)
+}
+
+func (s *script) Control() error {
+	if s.control == nil {
+		return nil
+	}
+	return s.control()
 }
 
 func (s *script) Next(b []byte) []byte {

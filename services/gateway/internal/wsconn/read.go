@@ -19,6 +19,10 @@ var messages = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // keepBuffer is the largest buffer that is kept for the next message.
 const keepBuffer = 8 << 10
 
+// framing is how much the frames of one message may take beside what is in them, in bytes: a command of the largest size may come in
+// a thousand pieces. The library skips empty ones without a word, however many there are.
+const framing = 16 << 10
+
 // open begins the dialogue, and then reading.
 func (c *Conn) open() {
 	c.guarded(func() {
@@ -43,6 +47,7 @@ func (c *Conn) read() {
 			return
 		}
 		if !c.stopped() {
+			c.room = int32(c.opt.MaxFrame) + framing
 			c.began()
 			go c.receive(kind == websocket.BinaryMessage, r)
 			return
@@ -78,6 +83,7 @@ func (c *Conn) receive(binary bool, r io.Reader) {
 func (c *Conn) whatCame(buf *bytes.Buffer, r io.Reader) error {
 	// One byte more than is allowed tells that it is too large; the rest is never held.
 	n, err := buf.ReadFrom(io.LimitReader(r, int64(c.opt.MaxFrame)+1))
+	c.room = 0
 	switch {
 	case err != nil:
 		c.failed("read", err)
@@ -89,6 +95,16 @@ func (c *Conn) whatCame(buf *bytes.Buffer, r io.Reader) error {
 		c.refused(err)
 	}
 	return err
+}
+
+// took counts what has been read. A message that takes too much ends the connection; it is read on, as after any end.
+func (c *Conn) took(n int) {
+	if c.room == 0 {
+		return
+	}
+	if c.room = max(0, c.room-int32(n)); c.room == 0 {
+		c.refused(&wire.Close{Code: wire.CloseMalformed, Reason: "the command comes in too many pieces"})
+	}
 }
 
 // context is that of one call of the dialogue: it ends with the connection.

@@ -106,7 +106,9 @@ func (s *socket) Write(p []byte) (int, error) {
 // Read waits with as little stack as can be: an idle connection's reader is in here.
 func (s *socket) Read(p []byte) (int, error) {
 	s.out.WaitReadable()
-	return s.out.Conn().Read(p)
+	n, err := s.out.Conn().Read(p)
+	(*Conn)(s).took(n)
+	return n, err
 }
 
 func (s *socket) Close() error                       { return s.out.Conn().Close() }

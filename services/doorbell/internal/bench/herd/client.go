@@ -16,7 +16,8 @@ import (
 )
 
 // client follows one feed as the protocol says: it is told of a head by WebSocket and pulls, through the cache, what brings it there.
-// It is of the loop alone.
+// It is of the loop alone. It has one connection to the cache, so where an SDK asks for several steps at once, it asks for the same ones after
+// one another; what it then is later, it is to its own disadvantage.
 type client struct {
 	h      *herd
 	socket line // to the gateway
@@ -34,6 +35,7 @@ type client struct {
 	whole   bool        // Doorbell-Pull: snapshot
 	behind  int         // 503s in a row
 	steps   []applied
+	climb   climb
 }
 
 // applied is a moment at which a client came to a cursor.
@@ -56,7 +58,11 @@ func (c *client) told(head wire.Cursor, spread time.Duration) {
 		return
 	}
 	c.want = head
-	if !c.pulling && !c.at.Covers(head) {
+	if c.at.Covers(head) {
+		return
+	}
+	c.climb.remember(head)
+	if !c.pulling {
 		c.pull(rand.N(spread + 1))
 	}
 }
@@ -74,21 +80,33 @@ func (c *client) pull(wait time.Duration) {
 	}
 }
 
-// ask sends the request; what is wanted may have moved on meanwhile.
+// ask begins to read; what is wanted may have moved on meanwhile.
 func (c *client) ask() {
 	feed := "/v1/feeds/" + c.h.o.feed
-	switch {
-	case !c.walking() && (c.at == (wire.Cursor{}) || c.whole || c.at.Epoch != c.want.Epoch):
-		c.asked = feed + "?at_least=" + c.want.String()
-	default:
-		c.asked = feed + "/changes?since=" + c.cursor + "&at_least=" + c.want.String()
+	if !c.walking() && (c.at == (wire.Cursor{}) || c.whole || c.at.Epoch != c.want.Epoch) {
+		c.climb.fail() // there are no steps to the newest
+		c.floor = c.climb.begin(c.want)
+		c.send(feed + "?at_least=" + c.floor.String())
+		return
 	}
-	c.floor = c.want
+	c.floor = c.climb.begin(c.want)
+	c.askSince(c.cursor)
+}
+
+// askSince asks for a delta that reaches floor.
+func (c *client) askSince(since string) {
+	c.send("/v1/feeds/" + c.h.o.feed + "/changes?since=" + since + "&at_least=" + c.floor.String())
+}
+
+// send sends the request for a path.
+func (c *client) send(path string) {
+	c.asked = path
 	c.h.pulls++
-	request := []byte("GET " + c.asked + " HTTP/1.1\r\nHost: " + c.h.o.cache + "\r\n\r\n")
+	request := []byte("GET " + path + " HTTP/1.1\r\nHost: " + c.h.o.cache + "\r\n\r\n")
 	if err := c.h.send(c, &c.pipe, c.h.cache, request); err != nil {
 		c.h.trouble(err)
 		c.h.hangUp(&c.pipe)
+		c.climb.fail()
 		c.h.timers.After(200*time.Millisecond, c.ask)
 		return
 	}
@@ -107,11 +125,13 @@ func (c *client) answered(head wire.Head, body []byte, now int64) error {
 	case 503, 429, 502, 504:
 		c.h.statuses[head.Status]++
 		c.behind++
+		c.climb.fail()
 		c.h.timers.After(time.Duration(min(c.behind, 10))*100*time.Millisecond+rand.N(100*time.Millisecond), c.ask)
 		return nil
 	case 410:
 		c.h.statuses[head.Status]++
 		c.state, c.cursor, c.at = c.h.root, "", wire.Cursor{}
+		c.climb.fail()
 		c.pull(0)
 		return nil
 	default:
@@ -124,24 +144,75 @@ func (c *client) answered(head wire.Head, body []byte, now int64) error {
 	if err != nil {
 		return err
 	}
-	if !a.snapshot && a.Since != c.cursor {
-		return fmt.Errorf("a delta since %q came to a client that is at %q", a.Since, c.cursor)
-	}
 	if !a.More && !a.at.Covers(c.floor) {
 		return fmt.Errorf("%s was answered with %s", c.asked, a.Cursor)
 	}
+	if len(c.climb.rest) > 0 {
+		return c.stepped(a, now)
+	}
+	if !a.snapshot && a.Since != c.cursor {
+		return fmt.Errorf("a delta since %q came to a client that is at %q", a.Since, c.cursor)
+	}
+	c.climb.pages++
 	c.state, c.cursor = c.state.apply(a), a.Cursor
 	if a.More {
-		c.ask()
+		c.askSince(c.cursor)
 		return nil
 	}
-	c.at = a.at
-	c.steps = append(c.steps, applied{a.at.Seq, now})
-	c.pulling = false
-	if !c.at.Covers(c.want) {
-		c.pull(0)
-	}
+	c.arrive(a.at, now)
+	c.goOn(false)
 	return nil
+}
+
+// stepped takes the answer to one of the steps.
+func (c *client) stepped(a *answer, now int64) error {
+	s := c.climb.rest[0]
+	c.climb.rest = c.climb.rest[1:]
+	if a.snapshot || a.Since != s.since {
+		return fmt.Errorf("%s was answered with a delta since %q", c.asked, a.Since)
+	}
+	if a.Since == c.cursor { // otherwise an answer led further than it was asked to
+		c.state, c.cursor = c.state.apply(a), a.Cursor
+		if a.More {
+			c.climb.fail()
+			c.ask()
+			return nil
+		}
+		c.arrive(a.at, now)
+	}
+	if len(c.climb.rest) > 0 {
+		c.askStep()
+		return nil
+	}
+	c.goOn(true)
+	return nil
+}
+
+// arrive notes that the client has all up to a cursor.
+func (c *client) arrive(at wire.Cursor, now int64) {
+	c.at = at
+	c.steps = append(c.steps, applied{at.Seq, now})
+	c.climb.reached(at)
+}
+
+// goOn asks for what is known to be missing, or ends the pull.
+func (c *client) goOn(leapt bool) {
+	switch on := c.climb.goOn(c.cursor, leapt); {
+	case on && len(c.climb.rest) > 0:
+		c.askStep()
+	case on:
+		c.ask()
+	default:
+		c.pulling = false
+		if !c.at.Covers(c.want) {
+			c.pull(0)
+		}
+	}
+}
+
+func (c *client) askStep() {
+	c.floor = c.climb.rest[0].to
+	c.askSince(c.climb.rest[0].since)
 }
 
 // happened reads what has come on one of the client's connections.
@@ -212,7 +283,7 @@ func (c *client) ended(l *line, err error) error {
 	c.h.hangUp(l)
 	if c.waiting {
 		c.waiting = false
-		c.ask()
+		c.send(c.asked)
 	}
 	return nil
 }
