@@ -123,6 +123,9 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if text := tracedAs(ctx); text != "" {
+		req.Header.Set("Traceparent", text)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("doorbell: %w", err) // a *url.Error, which names method and URL

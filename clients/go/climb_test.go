@@ -353,3 +353,22 @@ func TestFollowHasNoPatienceForLargeSteps(t *testing.T) {
 		})
 	}
 }
+
+func TestFollowTakesNoStepsWithoutSignalsToRelyOn(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fake) {
+		since := f.put("a", `0`)
+		cache := newFakeCache(f)
+		onTime, _ := serve(t, cache)
+		crowd := startWatch(t, onTime, FollowOptions{Since: since})
+		l := startLate(t, cache, FollowOptions{Since: since})
+		l.wantEvents("@" + since)
+		f.behind(crowd, 3, 1)
+		f.broadcast(`{"degraded":true}`)
+		l.settle()
+		l.letGo()
+		l.wantSame(f)
+		if got := l.urls(); !slices.Equal(got, []string{delta(1, 4)}) {
+			t.Errorf("asked %q", got)
+		}
+	})
+}

@@ -17,6 +17,7 @@ type inbox struct {
 // signals is one state of an inbox.
 type signals struct {
 	head    cursor    // the newest signalled; zero: none, or no such feed
+	trace   trace     // the last that a signal had
 	ahead   backlog   // those on the way from have to head that are known
 	gap     cursor    // up to here others may have been told of heads that are not known
 	pullAt  time.Time // when to pull for head, spread included; zero: at once
@@ -115,8 +116,8 @@ func (b *inbox) subscribed(head *cursor) {
 	})
 }
 
-// changed: the feed is at head; pull at a random moment within spread.
-func (b *inbox) changed(head cursor, spread time.Duration) {
+// changed: the feed is at head; pull at a random moment within spread. A pull for it is part of the trace, if that is one.
+func (b *inbox) changed(head cursor, spread time.Duration, traceparent string) {
 	at := time.Now().Add(random(spread))
 	b.update(func(s *signals) {
 		s.unknown = false
@@ -124,6 +125,7 @@ func (b *inbox) changed(head cursor, spread time.Duration) {
 			return
 		}
 		s.head = head
+		s.trace = parseTrace(traceparent, head)
 		if head.compare(s.have) <= 0 {
 			return
 		}

@@ -18,6 +18,7 @@ type frame struct {
 	Denied     map[string]string  `json:"denied"`
 	Changed    map[string]*string `json:"changed"`
 	Spread     int64              `json:"spread"`
+	Trace      string             `json:"traceparent"`
 	Goaway     *struct {
 		InMS int64 `json:"in_ms"`
 	} `json:"goaway"`
@@ -86,7 +87,7 @@ func (l *listener) frame(data []byte) error {
 		if err != nil {
 			return fmt.Errorf("doorbell: changed: %w", err)
 		}
-		l.box.changed(head, millis(f.Spread))
+		l.box.changed(head, millis(f.Spread), f.Trace)
 	}
 	if f.Degraded != nil {
 		l.box.setDegraded(*f.Degraded)

@@ -22,6 +22,7 @@ const (
 // catchUp reads until what was signalled is there. Failures that time may cure are noted for the next wait; an error is final.
 func (f *follower) catchUp(ctx context.Context) error {
 	now := f.box.take()
+	ctx = now.traced(ctx, f.have)
 	if !f.told && !f.resetting && now.link == linkUp && !now.unknown && now.head == f.have {
 		return f.caughtUp(ctx) // already there, nothing to read
 	}

@@ -159,6 +159,36 @@ func TestWhoMayEnter(t *testing.T) {
 	}
 }
 
+// TestWhatIsWrongIsNamed, by code and by name.
+func TestWhatIsWrongIsNamed(t *testing.T) {
+	h := start(t, nil)
+	ahead := func(d time.Duration) string {
+		return fmt.Sprintf(`{"subject":"ann","issued_before":%q}`, time.Now().Add(d).Format(time.RFC3339))
+	}
+	for _, c := range []struct{ path, body, code, says string }{
+		{"revocations", `{"jti":"a","issued":1}`, "unknown_field", `\"issued\"; allowed: issued_before, jti, subject, ttl`},
+		{"revocations", `{"JTI":"a"}`, "unknown_field", `\"JTI\"`},
+		{"subjects/ann/disconnect", `{"force":true}`, "unknown_field", `\"force\"; allowed: forbid, reason`},
+		{"subjects/ann/disconnect", `{"forbid":"yes"}`, "bad_body", `forbid can't be \"yes\"; allowed: true or false`},
+		{"revocations", `{"subject":"a","issued_before":"yesterday"}`, "bad_body", "RFC 3339"},
+		{"revocations", `{"jti":7}`, "bad_body", "jti can't be 7; allowed: a string"},
+		{"revocations", ahead(2 * time.Minute), "bad_issued_before", "allowed: up to now"},
+		{"revocations", ahead(24 * 365 * time.Hour), "bad_issued_before", "allowed: up to now"},
+		{"revocations", `{"jti":"a","issued_before":"2026-01-01T00:00:00Z"}`, "bad_issued_before", "goes with subject"},
+	} {
+		status, text := h.do("POST", Path+c.path, operator, c.body)
+		if status != 400 || !strings.Contains(text, `"code":"`+c.code+`"`) || !strings.Contains(text, c.says) {
+			t.Errorf("%s %s: %d %s; want %s and %s", c.path, c.body, status, text, c.code, c.says)
+		}
+	}
+	if h.list.Len() != 0 {
+		t.Error("something was revoked all the same")
+	}
+	if status, text := h.do("POST", Path+"revocations", operator, ahead(30*time.Second)); status != 200 {
+		t.Errorf("a clock that is half a minute ahead: %d %s", status, text)
+	}
+}
+
 func TestRevocations(t *testing.T) {
 	h := start(t, nil)
 	now := time.Now()

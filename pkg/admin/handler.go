@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,9 @@ const (
 	defaultTTL = 24 * time.Hour
 	maxTTL     = 400 * 24 * time.Hour
 )
+
+// skew is how far ahead of ours the clock of whoever asks may be.
+const skew = time.Minute
 
 // maxReason is the longest reason of a disconnect, in bytes: a close frame's.
 const maxReason = 123
@@ -152,8 +156,8 @@ func unauthorized(challenge, detail string) *problem.Problem {
 	return p
 }
 
-// body reads a JSON object into v, strictly; no body at all is an empty one.
-func body(r *http.Request, v any) error {
+// body reads a JSON object's members to where fields says, and no others; no body at all is an empty one.
+func body(r *http.Request, fields map[string]any) error {
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		return problem.New(http.StatusBadRequest, "bad_body", "the body can't be read")
@@ -161,50 +165,70 @@ func body(r *http.Request, v any) error {
 	if len(text) > maxBody {
 		return problem.New(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is larger than %d bytes", maxBody))
 	}
-	if len(strings.TrimSpace(string(text))) == 0 {
+	if len(bytes.TrimSpace(text)) == 0 {
 		return nil
 	}
-	d := json.NewDecoder(strings.NewReader(string(text)))
-	d.DisallowUnknownFields()
-	err = d.Decode(v)
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return problem.New(http.StatusBadRequest, "bad_body", fmt.Sprintf("%q can't be a %s", wrong.Field, wrong.Value))
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return problem.New(http.StatusBadRequest, "bad_body", "the body is not one JSON object")
 	}
-	if err != nil {
-		return problem.New(http.StatusBadRequest, "bad_body", "the body is not such an object: "+strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return problem.New(http.StatusBadRequest, "bad_body", "something stands behind the body's object")
+	names := slices.Sorted(maps.Keys(fields))
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		to, known := fields[name]
+		if !known {
+			return problem.New(http.StatusBadRequest, "unknown_field",
+				fmt.Sprintf("the body has the unknown member %.40q; allowed: %s", name, strings.Join(names, ", "))).With("field", fmt.Sprintf("%.40s", name))
+		}
+		if err := json.Unmarshal(members[name], to); err != nil {
+			return problem.New(http.StatusBadRequest, "bad_body", fmt.Sprintf("%s can't be %.60s; allowed: %s", name, members[name], allowed(to)))
+		}
 	}
 	return nil
 }
 
+// allowed says what a field may be.
+func allowed(field any) string {
+	switch field.(type) {
+	case *bool:
+		return "true or false"
+	case *time.Time:
+		return `a time as of RFC 3339, such as "2026-01-31T12:00:00Z"`
+	}
+	return "a string"
+}
+
 func (h *Handler) revoke(r *http.Request, _ string) (any, error) {
 	var asked struct {
-		JTI          string    `json:"jti"`
-		Subject      string    `json:"subject"`
-		IssuedBefore time.Time `json:"issued_before"`
-		TTL          string    `json:"ttl"`
+		JTI, Subject, TTL string
+		IssuedBefore      time.Time
 	}
-	if err := body(r, &asked); err != nil {
+	err := body(r, map[string]any{
+		"jti": &asked.JTI, "subject": &asked.Subject, "issued_before": &asked.IssuedBefore, "ttl": &asked.TTL,
+	})
+	if err != nil {
 		return nil, err
 	}
 	ttl := defaultTTL
 	if asked.TTL != "" {
-		var err error
 		if ttl, err = time.ParseDuration(asked.TTL); err != nil || ttl < time.Second || ttl > maxTTL {
 			return nil, problem.New(http.StatusBadRequest, "bad_ttl", fmt.Sprintf(`ttl is %.40q; allowed: "1s" to "%s", the lifetime of tokens or longer`, asked.TTL, maxTTL))
 		}
 	}
-	until := time.Now().Add(ttl)
+	now := time.Now()
+	until := now.Add(ttl)
 	var entry revoked.Entry
 	switch {
 	case (asked.JTI == "") == (asked.Subject == ""):
 		return nil, problem.New(http.StatusBadRequest, "bad_body", "one of jti and subject is needed")
+	case asked.JTI != "" && !asked.IssuedBefore.IsZero():
+		return nil, problem.New(http.StatusBadRequest, "bad_issued_before", "issued_before goes with subject; a jti is one token's, whenever it was made")
+	case asked.IssuedBefore.After(now.Add(skew)):
+		return nil, problem.New(http.StatusBadRequest, "bad_issued_before", fmt.Sprintf("issued_before is %s from now: tokens that aren't made yet "+
+			"would be taken back, too; allowed: up to now, and %s for clocks that differ", asked.IssuedBefore.Sub(now).Round(time.Second), skew))
 	case asked.JTI != "":
 		entry = revoked.ByID(asked.JTI, until)
 	case asked.IssuedBefore.IsZero():
-		entry = revoked.BySubject(asked.Subject, time.Now(), until)
+		entry = revoked.BySubject(asked.Subject, now, until)
 	default:
 		entry = revoked.BySubject(asked.Subject, asked.IssuedBefore, until)
 	}
@@ -228,10 +252,10 @@ func (h *Handler) rebalance(r *http.Request, _ string) (any, error) {
 
 func (h *Handler) disconnect(r *http.Request, subject string) (any, error) {
 	var asked struct {
-		Forbid bool   `json:"forbid"`
-		Reason string `json:"reason"`
+		Forbid bool
+		Reason string
 	}
-	if err := body(r, &asked); err != nil {
+	if err := body(r, map[string]any{"forbid": &asked.Forbid, "reason": &asked.Reason}); err != nil {
 		return nil, err
 	}
 	if len(asked.Reason) > maxReason {

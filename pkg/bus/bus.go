@@ -54,6 +54,8 @@ type Bus interface {
 	// Where the feed has a signal interval, the head moves at once but followers are signalled at the next multiple of it
 	// on the bus's clock, with the head as it is then.
 	//
+	// The trace that ctx has (see [WithTrace]) goes along with the signal of c, and with no other.
+	//
 	// Errors: ErrUnavailable, ErrClosed; the head may have moved all the same.
 	Publish(ctx context.Context, name feed.Name, c feed.Cursor) error
 

@@ -155,4 +155,10 @@ func Run(ctx context.Context, cmd *cobra.Command) int {
 	return 1
 }
 
-func text(err error) string { return strings.TrimPrefix(err.Error(), "doorbell: ") }
+func text(err error) string {
+	text := strings.TrimPrefix(err.Error(), "doorbell: ")
+	if errors.Is(err, syscall.EADDRINUSE) {
+		text += "; choose another address with --listen or --internal-listen"
+	}
+	return text
+}

@@ -55,6 +55,8 @@ type Config struct {
 	Tokens Tokens `yaml:"tokens" envPrefix:"TOKENS_"`
 	// Limits are how much one client may ask of the API.
 	Limits Limits `yaml:"limits" envPrefix:"LIMITS_"`
+	// Traces says what is traced, and where to.
+	Traces Traces `yaml:"traces" envPrefix:"TRACES_"`
 	// Authorization is the application's own say, beside the tokens'.
 	Authorization Authorization `yaml:"authorization" envPrefix:"AUTHORIZATION_"`
 	// Default is the policy of namespaces that are not named, and what those that are begin with.
@@ -77,6 +79,7 @@ func Defaults() Config {
 		Gateway:       defaultGateway(),
 		Tokens:        defaultTokens(),
 		Limits:        defaultLimits(),
+		Traces:        defaultTraces(),
 		Default:       policy.Default(),
 	}
 }
@@ -132,7 +135,7 @@ func (c *Config) Validate() error {
 		bad(`internal_listen is %q; allowed: "" for none, or "host:port", such as "127.0.0.1:9090"`, c.InternalListen)
 	}
 	errs = append(errs, c.TLS.validate())
-	errs = append(errs, c.Limits.validate())
+	errs = append(errs, c.Limits.validate(), c.Traces.validate())
 	if c.DrainWait < 0 || c.DrainWait > 10*time.Minute {
 		bad("drain_wait is %s; allowed: 0 to 10m", c.DrainWait)
 	}

@@ -65,6 +65,6 @@ func plain(err error) error {
 	return errors.Join(errs...)
 }
 
-func sortedKeys(m map[string]policy.Namespace) []string {
+func sortedKeys[V any](m map[string]V) []string {
 	return slices.Sorted(maps.Keys(m))
 }

@@ -26,6 +26,7 @@ func (c Config) Print(w io.Writer) error {
 		c.Keys = append(c.Keys, key)
 	}
 	c.Tokens, c.Authorization = c.Tokens.withoutSecrets(), c.Authorization.withoutSecrets()
+	c.Traces = c.Traces.withoutSecrets()
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	if err := enc.Encode(c); err != nil {

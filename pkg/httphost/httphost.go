@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/doorbell-sync/doorbell/pkg/httphost/lines"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 )
 
@@ -41,8 +42,9 @@ func New(address string, h http.Handler, log *slog.Logger) *Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    160 << 10,
 		// Who has vanished while a stream is open is found out as soon as on a connection of its own.
-		HTTP2:    &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second},
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // it tells what peers do, not what we do
+		HTTP2:       &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second},
+		ConnContext: lines.Context,
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug), // it tells what peers do, not what we do
 	}}
 }
 

@@ -60,7 +60,8 @@ type Write struct {
 	// condition.
 	IfHead *feed.Cursor
 	// MaxItems is how many items the feed may hold after the write; the oldest (by seq) beyond that are dropped in the same
-	// transaction, without tombstones, and the feed's trimmed seq rises. 0: any number.
+	// transaction, without tombstones, and the feed's trimmed seq rises. 0: any number. A feed that holds thousands more, because
+	// the bound was lowered, comes down with the writes that follow: each drops more than it can bring.
 	MaxItems int
 	// Once keeps the outcome, so that the write can be asked for again. nil: it isn't kept.
 	Once *Once
@@ -117,7 +118,7 @@ type Query struct {
 // Keeper is what runs behind the scenes.
 type Keeper interface {
 	// Purge removes tombstones of the feeds in scope that were made before the given time and raises those feeds' floors to
-	// the highest seq removed. Each feed is a transaction of its own, under its lock. The result is the number of
+	// the highest seq removed: feed by feed, some at a time, each time a transaction under the feed's lock. The result is the number of
 	// tombstones removed; with an error, of those removed until then.
 	Purge(ctx context.Context, scope feed.Scope, before time.Time) (int64, error)
 

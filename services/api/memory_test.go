@@ -217,6 +217,14 @@ func TestEncodings(t *testing.T) {
 			t.Errorf("%q decodes to %d bytes; want %d", accept, len(got), len(plain.body))
 		}
 		h.wantHeader(h.get("/v1/feeds/pub:small", header{"Accept-Encoding": accept}), "Content-Encoding", "")
+		poll := h.do("POST", "/v1/poll", `{"feeds":{"pub:a":""}}`, header{"Accept-Encoding": accept})
+		h.wantHeader(poll, "Content-Encoding", want)
+		h.wantHeader(poll, "Vary", "Accept-Encoding")
+		h.wantHeader(poll, "Content-Length", fmt.Sprint(len(poll.body)))
+		if got := decoded(t, want, poll.body); !strings.HasPrefix(got, `{"feeds":{"pub:a":{`) || len(got) < 4500 {
+			t.Errorf("a poll with %q decodes to %d bytes, %.50s", accept, len(got), got)
+		}
+		h.wantHeader(h.do("POST", "/v1/poll", `{"feeds":{"pub:small":""}}`, header{"Accept-Encoding": accept}), "Content-Encoding", "")
 		h.wantStatus(h.get("/v1/feeds/pub:a", header{"Accept-Encoding": accept, "If-None-Match": plain.Header.Get("ETag")}), 304)
 	}
 }

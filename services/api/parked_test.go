@@ -47,6 +47,32 @@ func TestWaitingIsShallow(t *testing.T) {
 	})
 }
 
+// TestWaitingForPrivateFeeds takes no goroutine of its own to hear of the token's end: hundreds share one.
+func TestWaitingForPrivateFeeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleeting(t)
+		h := newHarness(t, func(o *api.Options) { o.Auth = f })
+		head := h.appendDirectly("inbox:7", "one", "1").String()
+		const n, others = 300, 80 // the wheel, and who looks at requests
+		before := runtime.NumGoroutine()
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				h.wantProblem(h.get("/v1/feeds/inbox:7/changes?wait=20&since="+head, bearer("anns")), 401, "unauthorized")
+			})
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if waiting, more := h.api.Polling(), runtime.NumGoroutine()-before; waiting != n || more > n+others {
+			t.Errorf("%d wait, with %d goroutines; want %d, with at most %d", waiting, more, n, n+others)
+		}
+		f.revoke()
+		begin := time.Now()
+		wg.Wait()
+		h.wantWait(begin, 0)
+	})
+}
+
 // TestWaitingCountsOnce, however often it is looked at: for the metrics and for the client's budget.
 func TestWaitingCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

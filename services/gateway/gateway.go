@@ -96,7 +96,7 @@ func New(opt Options) (*Gateway, error) {
 	g.wheel, g.shards = wheel.New(tick), shard.New(0)
 	g.hub, err = hub.New(hub.Options{
 		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds, Flushed: g.metrics.flushed, Panicked: g.metrics.panics.Inc,
-		Spread:        g.listenForAudience(opt),
+		Spread: g.listenForAudience(opt), Trace: tracesOf(opt.Tracer),
 		FollowTimeout: t.FollowTimeout, RetryMin: t.RetryMin, RetryMax: t.RetryMax, Linger: t.Linger,
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/bus"
@@ -29,6 +30,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Metrics is where the gateway's are registered, until Close. nil: nobody looks.
 	Metrics prometheus.Registerer
+	// Tracer begins the spans of signals that come with a trace. nil: none has any.
+	Tracer  trace.Tracer
 	Timings Timings
 	Limits  Limits
 }

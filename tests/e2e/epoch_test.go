@@ -45,7 +45,9 @@ func TestEpochBump(t *testing.T) {
 	if r := run(2, "epoch", "jump", "--data", data); !strings.Contains(r.Err, `unknown command "jump"`) {
 		t.Errorf("an unknown command: %s", r.Err)
 	}
-	run(2, "epoch", "bump", "--data", data, "--all", "demo:a")
+	if r := run(2, "epoch", "bump", "--data", data, "--all", "demo:a"); !strings.Contains(r.Err, "both --all and feeds") {
+		t.Errorf("all and some: %s", r.Err)
+	}
 	run(2, "epoch", "bump", "--data", data, "Not a feed")
 	run(1, "epoch", "bump", "--data", data, "demo:a", "demo:none")
 	run(1, "epoch", "bump", "--data", filepath.Join(data, "none"), "--all")

@@ -221,6 +221,14 @@ func TestTokensEndOnOpenSockets(t *testing.T) {
 	socket, other := openWith(t, server.Addr(), revoked), openWith(t, server.Addr(), sign(t, head, body(claims{"jti": "two"}), hs))
 	socket.expect("hello")
 	other.expect("hello")
+	for want, args := range map[string][]string{
+		"both --id and --subject": {"--id", "one", "--subject", "ann"}, "what is to be taken back": nil,
+		"goes with --subject": {"--id", "one", "--issued-before", "2026-01-01T00:00:00Z"},
+	} {
+		if r := shell.Run(t, append([]string{"revoke"}, args...)...); r.Code != 2 || !strings.Contains(r.Err, want) {
+			t.Errorf("revoke %q: exit %d, %s; want %q", args, r.Code, r.Err, want)
+		}
+	}
 	if r := shell.Run(t, "revoke", "--id", "one", "--ttl", "1h"); r.Code != 0 || !strings.Contains(r.Out, "until") {
 		t.Fatalf("revoke: exit %d, %s%s", r.Code, r.Out, r.Err)
 	}

@@ -112,6 +112,19 @@ var rules = []rule{
 	only("Protocol Buffers are one of the gateway's encodings: they are seen only there and where they are defined",
 		in("proto", "services/gateway/internal/wire"),
 		"google.golang.org/protobuf", "github.com/bufbuild/", root+"proto/"),
+	only("where spans go is telemetry's: others begin them with OpenTelemetry's API, and a client has nothing to do with either",
+		in("pkg/telemetry"), "go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters", "go.opentelemetry.io/proto", "go.opentelemetry.io/contrib"),
+	{
+		reason: "there is no global tracer: what isn't handed over isn't traced, and the domain and its contracts know of no spans at all",
+		binds:  func(path string) bool { return !in("pkg/telemetry")(path) },
+		breaks: func(path, _, imported string) bool {
+			if !beginsWith(imported, "go.opentelemetry.io/") {
+				return false
+			}
+			spans := below(path, "pkg/tracing", "services/api", "services/gateway")
+			return !spans || !beginsWith(imported, "go.opentelemetry.io/otel/")
+		},
+	},
 	only("gin is seen only in the API's rest and the host that mounts it, and in the bare server that a bench holds them against",
 		in("services/api/internal/rest", "services/doorbell/internal/bench/baseline"), "github.com/gin-gonic/"),
 }
@@ -239,6 +252,11 @@ func TestEveryRuleBites(t *testing.T) {
 		{"services/doorbell/internal/embedded", "github.com/gin-gonic/gin"},
 		{"services/gateway/internal/session", "google.golang.org/protobuf/proto"},
 		{"clients/go", root + "proto/doorbell/v1"},
+		{"services/api/internal/rest", "go.opentelemetry.io/otel/sdk/trace"},
+		{"services/gateway", "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"},
+		{"services/api/internal/rest", "go.opentelemetry.io/otel"},
+		{"pkg/bus/redisbus", "go.opentelemetry.io/otel/trace"},
+		{"clients/go", "go.opentelemetry.io/otel/trace"},
 	} {
 		if len(broken([]pkg{{ImportPath: root + c.path, Imports: []string{c.imports}}})) == 0 {
 			t.Errorf("%s may import %s", c.path, c.imports)

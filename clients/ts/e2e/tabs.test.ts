@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { Tab } from './harness/browser.js'
-import { eventually } from './harness/process.js'
+import { eventually, took } from './harness/process.js'
 import { World } from './harness/world.js'
 
 let world: World
@@ -34,12 +34,14 @@ it('ten tabs: one socket; the one that leads is killed: all are fresh', async ()
   expect(leads.filter(Boolean)).toHaveLength(1)
   const leader = tabs[leads.indexOf(true)]!
   const left = tabs.filter((t) => t !== leader)
-  await leader.page.close()
+  // Its process dies: nothing of the page runs any more, not even what runs when a tab is closed.
+  const died = leader.page.waitForEvent('crash')
+  void leader.page.goto('chrome://crash').catch(() => 0)
+  await died
   const began = Date.now()
   await world.server.write('tabs', { key: 'x', value: 3 })
   await Promise.all(left.map((t) => t.until('x is 3', (s) => s.items['x'] === 3)))
-  // Promised are 2 s, which the units' clock checks; a busy machine may be slower than that at anything.
-  expect(Date.now() - began).toBeLessThan(10_000)
+  took('the tab that leads is killed: all nine are fresh', Date.now() - began, 2_000)
   for (const tab of left) await tab.until('live', (s) => s.state === 'live')
   expect(left.reduce((n, t) => n + t.sockets, 0)).toBe(1)
   await eventually('one leads', async () => (await Promise.all(left.map((t) => t.see()))).filter((s) => s.leads).length === 1)

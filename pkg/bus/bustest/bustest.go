@@ -67,7 +67,7 @@ type check struct {
 
 func checks() []check {
 	return slices.Concat(headChecks, followChecks, deliveryChecks, intervalChecks, answerChecks, lossChecks,
-		memoryChecks, broadcastChecks, closeChecks)
+		memoryChecks, broadcastChecks, traceChecks, closeChecks)
 }
 
 func (c check) run(t *testing.T, open Open, bubble bool) {

@@ -111,9 +111,9 @@ func New(opts Options) *Bus {
 	return b
 }
 
-// Publish never waits for followers, so ctx is not looked at: a head that is known should not be withheld because
-// the request that made it has gone.
-func (b *Bus) Publish(_ context.Context, name feed.Name, c feed.Cursor) error {
+// Publish never waits for followers, so ctx is looked at for its trace alone: a head that is known should not be withheld
+// because the request that made it has gone.
+func (b *Bus) Publish(ctx context.Context, name feed.Name, c feed.Cursor) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.errLocked(); err != nil {
@@ -125,6 +125,7 @@ func (b *Bus) Publish(_ context.Context, name feed.Name, c feed.Cursor) error {
 		return nil
 	}
 	st.Head = h
+	st.Traced(bus.TraceOf(ctx))
 	b.waiting.Come(name)
 	b.changedLocked(st)
 	b.tidyLocked(st)

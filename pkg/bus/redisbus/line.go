@@ -306,9 +306,9 @@ func (l *line) heardNow() {
 func (l *line) message(channel, payload string) {
 	b := l.bus
 	if name, ok := b.keys.signalled(channel); ok {
-		if h := parseHead(payload); h.Known {
+		if h, trace := parseSignal(payload); h.Known {
 			b.mu.Lock()
-			l.signalLocked(name, h)
+			l.signalLocked(name, h, trace)
 			b.mu.Unlock()
 		}
 		return
@@ -325,12 +325,13 @@ func (l *line) message(channel, payload string) {
 }
 
 // signalLocked tells the feed's followers. A signal that is older than the head has been overtaken.
-func (l *line) signalLocked(name feed.Name, h bus.Head) {
+func (l *line) signalLocked(name feed.Name, h bus.Head, trace string) {
 	st := l.feeds[name]
 	if st == nil || st.Head.Newer(h) {
 		return
 	}
 	st.Head, st.untold = h, false
+	st.Traced(trace)
 	st.Signal()
 	l.bus.waiting.Come(name)
 }

@@ -29,7 +29,7 @@ func (b *Bus) Publish(ctx context.Context, name feed.Name, c feed.Cursor) error 
 	}
 	p := &publishing{name: name, done: make(chan error, 1)}
 	p.keys = []string{in(b.keys.head, string(name)), in(b.keys.due, string(name))}
-	p.args = []any{headText(c), in(b.keys.signal, string(name)), int64(ttl / time.Second), b.intervalMS(name)}
+	p.args = []any{headText(c), in(b.keys.signal, string(name)), int64(ttl / time.Second), b.intervalMS(name), bus.TraceOf(ctx)}
 	b.publishes.add(p)
 	select {
 	case err := <-p.done:

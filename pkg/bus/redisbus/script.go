@@ -24,11 +24,14 @@ const (
 // 2^53 only, which an epoch (36^7) fits but a seq doesn't, so that it is compared in two halves. What is no cursor
 // counts as nothing.
 //
-//	KEYS: head, due. ARGV: cursor or "-", channel, seconds that the head is kept, the interval in ms (0: none)
+//	KEYS: head, due. ARGV: cursor or "-", channel, seconds that the head is kept, the interval in ms (0: none), its trace or ""
 //	→ {0, 0}, or {due, wait}: a signal is owed at due (Unix ms), that is in wait (µs).
 //
 // A debt of which the time has passed is paid here, before anybody has come to pay it: otherwise a feed that is published
 // all the time could put its signal off for ever.
+//
+// A signal is the cursor, and behind a space its trace. What is owed is the time, and behind spaces the last traced cursor and its
+// trace, which count when that is still the head.
 var publishScript = redis.NewScript(`
 local function split(cursor)
   return string.match(cursor, '^(%w%w%w%w%w%w%w)%-(%d+)$')
@@ -54,22 +57,27 @@ local by = compare(ARGV[1], redis.call('GET', KEYS[1]))
 if by < 0 then return {0, 0} end
 if by > 0 then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3]) end
 local interval = tonumber(ARGV[4])
+local signal = ARGV[1]
+if ARGV[5] ~= '' then signal = signal .. ' ' .. ARGV[5] end
 if interval == 0 then
-  redis.call('PUBLISH', ARGV[2], ARGV[1])
+  redis.call('PUBLISH', ARGV[2], signal)
   return {0, 0}
 end
 local time = redis.call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local ms = math.floor(us / 1000)
-local due = tonumber(redis.call('GET', KEYS[2]) or '')
+local due = tonumber(string.match(redis.call('GET', KEYS[2]) or '', '^%d+'))
 if due and due <= ms then
   redis.call('DEL', KEYS[2])
-  redis.call('PUBLISH', ARGV[2], ARGV[1])
+  redis.call('PUBLISH', ARGV[2], signal)
   return {0, 0}
 end
-if not due or due > ms + interval then
-  due = (math.floor(ms / interval) + 1) * interval
-  redis.call('SET', KEYS[2], string.format('%.0f', due), 'PX', interval + 60000)
+local new = not due or due > ms + interval
+if new then due = (math.floor(ms / interval) + 1) * interval end
+if new or ARGV[5] ~= '' then
+  local owed = string.format('%.0f', due)
+  if ARGV[5] ~= '' then owed = owed .. ' ' .. signal end
+  redis.call('SET', KEYS[2], owed, 'PX', interval + 60000)
 end
 return {due, due * 1000 - us}
 `)
@@ -79,14 +87,19 @@ return {due, due * 1000 - us}
 //	KEYS: head, due. ARGV: channel, "1" to pay early
 //	→ {0, 0}, or {due, wait} when it isn't time yet, as above.
 var payScript = redis.NewScript(`
-local due = tonumber(redis.call('GET', KEYS[2]) or '')
+local owed = redis.call('GET', KEYS[2]) or ''
+local due = tonumber(string.match(owed, '^%d+'))
 if not due then return {0, 0} end
 local time = redis.call('TIME')
 local us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 if due * 1000 > us and ARGV[2] ~= '1' then return {due, due * 1000 - us} end
 redis.call('DEL', KEYS[2])
 local head = redis.call('GET', KEYS[1])
-if head then redis.call('PUBLISH', ARGV[1], head) end
+if head then
+  local cursor, trace = string.match(owed, '^%d+ (%S+) (%S+)$')
+  if cursor == head then head = head .. ' ' .. trace end
+  redis.call('PUBLISH', ARGV[1], head)
+end
 return {0, 0}
 `)
 

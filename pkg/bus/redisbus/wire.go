@@ -29,6 +29,16 @@ func parseHead(s string) bus.Head {
 	return bus.At(c)
 }
 
+// parseSignal reads a signal: a head, and behind a space the trace that it was published with. What is neither is not looked at,
+// so that signals can be given more one day without getting lost on nodes that don't know of it.
+func parseSignal(s string) (h bus.Head, trace string) {
+	head, more, _ := strings.Cut(s, " ")
+	if h = parseHead(head); h.Known && bus.IsTrace(more) {
+		trace = more
+	}
+	return h, trace
+}
+
 // keys are the names of keys and channels.
 type keys struct {
 	head, due, signal, claim, node, kept string // begin a name that ends with {…}

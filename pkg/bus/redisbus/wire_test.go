@@ -21,9 +21,13 @@ func FuzzParse(f *testing.F) {
 	f.Add(question{id: "a1", reply: in(k.node, "b2"), names: []feed.Name{"a", "prices:BTC-KRW"}}.String())
 	f.Add("a1 doorbell:node:{b2} a  b")
 	f.Add(in(k.signal, "a:b"))
+	f.Add("0k3f9xa-1042 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	f.Fuzz(func(t *testing.T, s string) {
 		if h := parseHead(s); h.Known && headText(h.Cursor) != s {
 			t.Errorf("the head %q was read as %v", s, h)
+		}
+		if h, trace := parseSignal(s); trace != "" && (!h.Known || len(trace) != bus.TraceBytes || headText(h.Cursor)+" "+trace != s) {
+			t.Errorf("the signal %q was read as %v, %q", s, h, trace)
 		}
 		if q, ok := k.parseQuestion(s); ok && (q.String() != s || len(q.names) == 0 || len(q.names) > batch) {
 			t.Errorf("the question %q was read as %+v", s, q)
@@ -53,6 +57,25 @@ func TestParse(t *testing.T) {
 	} {
 		if _, ok := k.parseQuestion(s); ok != want {
 			t.Errorf("parseQuestion(%.40q) = %t, want %t", s, ok, want)
+		}
+	}
+}
+
+// TestParseSignal: a head counts whatever stands behind it, and only a trace is one.
+func TestParseSignal(t *testing.T) {
+	const head, trace = "0k3f9xa-7", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for s, want := range map[string]struct {
+		known bool
+		trace string
+	}{
+		head: {true, ""}, head + " " + trace: {true, trace}, "- " + trace: {true, trace},
+		head + " ": {true, ""}, head + "  " + trace: {true, ""}, head + " " + trace + " x": {true, ""}, head + " " + trace[:54]: {true, ""},
+		head + " " + strings.Repeat("0", 1<<20): {true, ""}, head + " " + strings.ToUpper(trace): {true, ""},
+		head + " 01" + trace[2:]: {true, ""}, head + " 00-" + strings.Repeat("0", 32) + trace[35:]: {true, ""},
+		"x " + trace: {false, ""}, trace: {false, ""}, " " + trace: {false, ""}, "": {false, ""},
+	} {
+		if h, got := parseSignal(s); h.Known != want.known || got != want.trace {
+			t.Errorf("parseSignal(%.80q) = %v, %q", s, h, got)
 		}
 	}
 }

@@ -12,5 +12,8 @@ import (
 
 // Open makes a store, which connects when it is first used. See [gormstore.OpenPostgres].
 func Open(ctx context.Context, c config.Config, log *slog.Logger) (*gormstore.Postgres, error) {
-	return gormstore.OpenPostgres(ctx, c.DatabaseURL, gormstore.Options{Replicas: c.DatabaseReplicaURLs, Logger: log})
+	return gormstore.OpenPostgres(ctx, c.DatabaseURL, gormstore.Options{
+		Replicas: c.DatabaseReplicaURLs, Logger: log,
+		MaxConns: c.API.DatabaseCalls, // more would never be used, and fewer would make calls wait that were let in
+	})
 }

@@ -81,7 +81,7 @@ func (s *Store) appendLocked(tx *gorm.DB, row feedRow, w store.Write) (written s
 		return store.Written{}, true, err
 	}
 	row.Head, row.Items, row.ChangedAt = p.head, p.items, now
-	if excess := row.Items - int64(w.MaxItems); w.MaxItems > 0 && excess > 0 {
+	if excess := min(row.Items-int64(w.MaxItems), trimAtOnce); w.MaxItems > 0 && excess > 0 {
 		if row.Trimmed, err = trim(tx, row.ID, excess); err != nil {
 			return store.Written{}, true, err
 		}
@@ -128,16 +128,25 @@ func upsert(tx *gorm.DB, feedID int64, rows []itemRow, now int64) error {
 	return nil
 }
 
+// trimAtOnce is how many items one write drops, and how many tombstones: more than it can bring, so that a feed comes down to a
+// bound that has been lowered, and as few as a slow database deletes within its statement timeout.
+const trimAtOnce = 5000
+
 // trim drops the feed's oldest live items, excess of them, and gives the highest seq dropped. Tombstones up to there go
-// too: readers drop whatever they still have at or below it, so nobody needs them, and the floor stays.
+// too: readers drop whatever they still have at or below it, so nobody needs them, and the floor stays. (Where there are very many,
+// retention takes the rest.)
 func trim(tx *gorm.DB, feedID, excess int64) (trimmed int64, err error) {
 	err = tx.Model(&itemRow{}).Select("seq").Where("feed_id = ? AND NOT deleted", feedID).
 		Order("seq").Offset(int(excess - 1)).Limit(1).Scan(&trimmed).Error
 	if err != nil {
 		return 0, err
 	}
-	for _, kind := range []string{"NOT deleted", "deleted"} { // each has an index of its own
-		if err = tx.Where("feed_id = ? AND "+kind+" AND seq <= ?", feedID, trimmed).Delete(&itemRow{}).Error; err != nil {
+	for _, kind := range []string{"NOT deleted", "deleted"} {
+		upTo, err := nth(tx, kind, feedID, trimmed, trimAtOnce)
+		if err != nil {
+			return 0, err
+		}
+		if err = tx.Where("feed_id = ? AND "+kind+" AND seq <= ?", feedID, upTo).Delete(&itemRow{}).Error; err != nil {
 			return 0, err
 		}
 	}

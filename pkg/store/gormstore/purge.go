@@ -48,7 +48,22 @@ func (s *Store) purgeable(ctx context.Context, scope feed.Scope, before time.Tim
 	return names, err
 }
 
+// purgeAtOnce is how many tombstones one transaction removes: as few as a slow database deletes within its statement timeout, and
+// writers wait for. However many there are, each step gets on.
+const purgeAtOnce = 5000
+
 func (s *Store) purgeFeed(ctx context.Context, name feed.Name, before time.Time) (removed int64, err error) {
+	for {
+		n, more, err := s.purgeSome(ctx, name, before)
+		removed += n
+		if err != nil || !more {
+			return removed, err
+		}
+	}
+}
+
+// purgeSome removes a feed's oldest tombstones, and tells whether there are more to remove.
+func (s *Store) purgeSome(ctx context.Context, name feed.Name, before time.Time) (removed int64, more bool, err error) {
 	err = s.inWrite(ctx, "purge a feed", func(tx *gorm.DB) error {
 		row, err := lockFeed(tx, name)
 		if err != nil {
@@ -58,19 +73,36 @@ func (s *Store) purgeFeed(ctx context.Context, name feed.Name, before time.Time)
 		err = tx.Model(&itemRow{}).Select("MAX(seq)").
 			Where("feed_id = ? AND deleted AND changed_at < ?", row.ID, before.UnixMilli()).Scan(&newest).Error
 		if err != nil || newest == nil { // gone since we looked
+			removed, more = 0, false
 			return err
 		}
 		// Up to a seq and not by time: below the floor every tombstone may be missing, so none is of use.
-		gone := tx.Where("feed_id = ? AND deleted AND seq <= ?", row.ID, *newest).Delete(&itemRow{})
+		upTo, err := nth(tx, "deleted", row.ID, *newest, purgeAtOnce)
+		if err != nil {
+			return err
+		}
+		gone := tx.Where("feed_id = ? AND deleted AND seq <= ?", row.ID, upTo).Delete(&itemRow{})
 		if gone.Error != nil {
 			return gone.Error
 		}
-		removed = gone.RowsAffected
-		row.Floor = max(row.Floor, *newest)
+		removed, more = gone.RowsAffected, upTo < *newest
+		row.Floor = max(row.Floor, upTo)
 		return updateFeed(tx, row)
 	})
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	return removed, nil
+	return removed, more, nil
+}
+
+// nth is the seq of the feed's nth oldest row of a kind, "deleted" or "NOT deleted" (each has an index of its own), if that is at
+// most upTo, and upTo otherwise.
+func nth(tx *gorm.DB, kind string, feedID, upTo int64, n int) (seq int64, err error) {
+	var rows []int64
+	err = tx.Model(&itemRow{}).Where("feed_id = ? AND "+kind+" AND seq <= ?", feedID, upTo).
+		Order("seq").Offset(n-1).Limit(1).Pluck("seq", &rows).Error
+	if err != nil || len(rows) == 0 {
+		return upTo, err
+	}
+	return rows[0], nil
 }

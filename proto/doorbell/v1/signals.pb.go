@@ -718,13 +718,15 @@ func (x *Head) GetUnknown() bool {
 	return false
 }
 
-// Changed is a signal that needs more than a seq: several feeds, one whose epoch is new, or one of a large audience.
+// Changed is a signal that needs more than a seq: several feeds, one whose epoch is new, one of a large audience, or one that is traced.
 type Changed struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Signals []*Signal              `protobuf:"bytes,1,rep,name=signals,proto3" json:"signals,omitempty"`
 	Heads   []*Head                `protobuf:"bytes,2,rep,name=heads,proto3" json:"heads,omitempty"`
 	// The client pulls after a random delay of up to so many ms.
-	SpreadMs      uint32 `protobuf:"varint,3,opt,name=spread_ms,json=spreadMs,proto3" json:"spread_ms,omitempty"`
+	SpreadMs uint32 `protobuf:"varint,3,opt,name=spread_ms,json=spreadMs,proto3" json:"spread_ms,omitempty"`
+	// Of one feed: what the pull may send as its traceparent (W3C Trace Context); "": the signal isn't traced.
+	Traceparent   string `protobuf:"bytes,4,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -778,6 +780,13 @@ func (x *Changed) GetSpreadMs() uint32 {
 		return x.SpreadMs
 	}
 	return 0
+}
+
+func (x *Changed) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 // Signal is a feed's newest seq, in the epoch that is known.
@@ -1042,11 +1051,12 @@ const file_doorbell_v1_signals_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\rR\x04feed\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x12\x18\n" +
-	"\aunknown\x18\x04 \x01(\bR\aunknown\"~\n" +
+	"\aunknown\x18\x04 \x01(\bR\aunknown\"\xa0\x01\n" +
 	"\aChanged\x12-\n" +
 	"\asignals\x18\x01 \x03(\v2\x13.doorbell.v1.SignalR\asignals\x12'\n" +
 	"\x05heads\x18\x02 \x03(\v2\x11.doorbell.v1.HeadR\x05heads\x12\x1b\n" +
-	"\tspread_ms\x18\x03 \x01(\rR\bspreadMs\".\n" +
+	"\tspread_ms\x18\x03 \x01(\rR\bspreadMs\x12 \n" +
+	"\vtraceparent\x18\x04 \x01(\tR\vtraceparent\".\n" +
 	"\x06Signal\x12\x12\n" +
 	"\x04feed\x18\x01 \x01(\rR\x04feed\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\"5\n" +

@@ -15,6 +15,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/command"
 	"github.com/doorbell-sync/doorbell/pkg/config"
 	"github.com/doorbell-sync/doorbell/pkg/httphost"
+	"github.com/doorbell-sync/doorbell/pkg/httphost/lines"
 	"github.com/doorbell-sync/doorbell/pkg/lifecycle"
 	"github.com/doorbell-sync/doorbell/pkg/servers/postgres"
 	"github.com/doorbell-sync/doorbell/pkg/servers/redis"
@@ -47,10 +48,11 @@ type Node struct {
 	rest      http.Handler
 
 	// set while starting
-	store *gormstore.Postgres
-	bus   *redisbus.Bus
-	guard *guard.Guard
-	api   *api.API
+	traces *telemetry.Traces
+	store  *gormstore.Postgres
+	bus    *redisbus.Bus
+	guard  *guard.Guard
+	api    *api.API
 }
 
 // New makes a node of a valid configuration. rest serves what is not the API's.
@@ -58,7 +60,9 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 	n := &Node{config: c, log: log, telemetry: telemetry.New(), rest: rest, drain: httphost.Drain{Wait: c.DrainWait}}
 	n.server = httphost.New(c.Listen, http.HandlerFunc(n.serve), log)
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
+	n.server.Front(lines.Listener)
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
+	n.Add(lifecycle.Opened("traces", &n.traces, n.openTraces))
 	n.Add(lifecycle.Opened("store", &n.store, n.openStore))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
@@ -75,7 +79,20 @@ func New(c config.Config, log *slog.Logger, rest http.Handler) *Node {
 func (n *Node) URL() string { return n.server.URL() }
 
 func (n *Node) openStore(ctx context.Context) (*gormstore.Postgres, error) {
-	return postgres.Open(ctx, n.config, n.log)
+	st, err := postgres.Open(ctx, n.config, n.log)
+	if err != nil {
+		return nil, err
+	}
+	if len(n.config.DatabaseReplicaURLs) > 0 {
+		if err := countReplicas(n.telemetry.Registerer(), st.ReplicaStats); err != nil {
+			return nil, errors.Join(err, st.Close())
+		}
+	}
+	return st, nil
+}
+
+func (n *Node) openTraces(context.Context) (*telemetry.Traces, error) {
+	return telemetry.OpenTraces(n.config.Traces, "doorbell-api", n.log)
 }
 
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
@@ -89,7 +106,7 @@ func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 func (n *Node) makeAPI(context.Context) error {
 	var err error
 	n.api, err = api.New(api.Options{
-		Limits: limits(n.config), Metrics: n.telemetry.Registerer(),
+		Limits: limits(n.config), Metrics: n.telemetry.Registerer(), Traces: n.traces.Requests(),
 		CacheBytes: n.config.API.CacheBytes, DatabaseCalls: n.config.API.DatabaseCalls,
 		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,

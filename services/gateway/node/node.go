@@ -24,7 +24,7 @@ import (
 // Service is the command that runs a Node.
 func Service() command.Service {
 	return command.Service{
-		Name: "gateway", Short: "Run the gateway: signals over WebSocket",
+		Name: "gateway", Short: "Run the gateway: signals over WebSocket and as events",
 		Redis: true,
 		New:   func(c config.Config, log *slog.Logger) (command.Process, error) { return New(c, log), nil },
 	}
@@ -42,6 +42,7 @@ type Node struct {
 	admin     admin.Desk
 
 	// set while starting
+	traces  *telemetry.Traces
 	bus     *redisbus.Bus
 	guard   *guard.Guard
 	gateway *gateway.Gateway
@@ -54,6 +55,7 @@ func New(c config.Config, log *slog.Logger) *Node {
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
 	n.server.Front(func(l net.Listener) net.Listener { return n.gateway.Listen(l) })
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
+	n.Add(lifecycle.Opened("traces", &n.traces, n.openTraces))
 	n.Add(lifecycle.Opened("bus", &n.bus, n.openBus))
 	n.Add(lifecycle.Opened("guard", &n.guard, n.openGuard))
 	n.Add(lifecycle.Part{Name: "gateway", Start: n.makeGateway, Stop: func(context.Context) error { n.gateway.Close(); return nil }})
@@ -68,6 +70,10 @@ func New(c config.Config, log *slog.Logger) *Node {
 // URL is where the node is served.
 func (n *Node) URL() string { return n.server.URL() }
 
+func (n *Node) openTraces(context.Context) (*telemetry.Traces, error) {
+	return telemetry.OpenTraces(n.config.Traces, "doorbell-gateway", n.log)
+}
+
 func (n *Node) openBus(ctx context.Context) (*redisbus.Bus, error) {
 	return redis.Open(ctx, n.config, n.log)
 }
@@ -81,7 +87,7 @@ func (n *Node) makeGateway(context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
-		Metrics: n.telemetry.Registerer(), Limits: gateway.LimitsOf(n.config.Gateway), Timings: gateway.TimingsOf(n.config.Gateway),
+		Metrics: n.telemetry.Registerer(), Tracer: n.traces.Tracer(), Limits: gateway.LimitsOf(n.config.Gateway), Timings: gateway.TimingsOf(n.config.Gateway),
 	})
 	return err
 }

@@ -11,13 +11,11 @@ package edge
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
+	"github.com/doorbell-sync/doorbell/pkg/testkit/caches"
 	"github.com/doorbell-sync/doorbell/tests/internal/process"
 )
 
@@ -27,11 +25,6 @@ const startWithin = time.Minute
 // Origin is what a cache is in front of: host:port of each server, two of each kind, or one that counts twice.
 type Origin struct {
 	APIs, Gateways []string
-}
-
-func (o Origin) pairs() (apis, gateways [2]string) {
-	two := func(addrs []string) [2]string { return [2]string{addrs[0], addrs[len(addrs)-1]} }
-	return two(o.APIs), two(o.Gateways)
 }
 
 // Edge is a running cache.
@@ -76,34 +69,41 @@ func (e *Edge) serves() error {
 	}
 }
 
+// Nginx starts nginx with deployments/nginx/doorbell-cache.conf and returns when it serves. Its files go into folder.
+func Nginx(folder string, o Origin) (*Edge, error) { return start("nginx", caches.Nginx, folder, o) }
+
+// Varnish starts varnishd with deployments/varnish/doorbell.vcl and returns when it serves. Its files go into folder, whose path
+// has to be short: Varnish makes sockets below it.
+func Varnish(folder string, o Origin) (*Edge, error) {
+	return start("Varnish", caches.Varnish, folder, o)
+}
+
+func start(name string, prepare func(caches.Place) (caches.Command, error), folder string, o Origin) (*Edge, error) {
+	addr, err := process.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	inner, err := process.FreeAddr()
+	if err != nil {
+		return nil, err
+	}
+	two := func(addrs []string) [2]string { return [2]string{addrs[0], addrs[len(addrs)-1]} }
+	c, err := prepare(caches.Place{
+		Deployments: Shipped(), Folder: folder, Addr: addr, Inner: inner, APIs: two(o.APIs), Gateways: two(o.Gateways),
+	})
+	if err != nil {
+		return nil, err
+	}
+	run, err := process.Start(c.Program, c.Args, process.Options{})
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{Name: name, Log: run.Err, addr: addr, run: run}
+	return e, e.serves()
+}
+
 // Shipped is the path of a file that is shipped: Shipped("nginx", "doorbell-cache.conf").
 func Shipped(path ...string) string {
 	_, here, _, _ := runtime.Caller(0)
 	return filepath.Join(append([]string{filepath.Dir(here), "..", "..", "..", "deployments"}, path...)...)
-}
-
-// adapted is a shipped file with other words in it, each of which has to be there.
-func adapted(path string, words [][2]string) (string, error) {
-	shipped, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	text := string(shipped)
-	for _, w := range words {
-		if !strings.Contains(text, w[0]) {
-			return "", fmt.Errorf("%s has no %q", path, w[0])
-		}
-		text = strings.ReplaceAll(text, w[0], w[1])
-	}
-	return text, nil
-}
-
-// find finds a program where scripts/setup.sh looks.
-func find(variable, path, name string) (string, error) {
-	for _, candidate := range []string{os.Getenv(variable), path, name} {
-		if found, err := exec.LookPath(candidate); candidate != "" && err == nil {
-			return found, nil
-		}
-	}
-	return "", fmt.Errorf("there is no %s here; run scripts/setup.sh, or set %s to its path", name, variable)
 }

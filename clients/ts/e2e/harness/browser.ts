@@ -46,9 +46,9 @@ export class Tab {
   }
 
   /** Opens a page that follows a feed. */
-  static async open(context: BrowserContext, origin: string, feed: string, options: object = {}): Promise<Tab> {
+  static async open(context: BrowserContext, origin: string, feed: string, options: object = {}, file = 'index.html'): Promise<Tab> {
     const tab = new Tab(await context.newPage())
-    await tab.page.goto(origin + '/app/index.html')
+    await tab.page.goto(origin + '/app/' + file)
     await tab.page.evaluate(([feed, options]) => window.follow(feed, options), [feed, options] as const)
     return tab
   }

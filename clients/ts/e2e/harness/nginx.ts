@@ -17,6 +17,8 @@ export type Kind =
   | 'short'
   /** Query strings are dropped. */
   | 'noQuery'
+  /** Streams come through, and everything that takes longer than 2 s is cut. */
+  | 'cutsStreams'
   /** WebSockets are cut after 1 s without a byte. */
   | 'killsSockets'
 
@@ -30,7 +32,9 @@ const ways: Record<Kind, string> = {
   buffering: `location / { ${proxy} proxy_set_header Connection ""; ${buffer} }`,
   short: `location / { ${proxy} proxy_set_header Connection ""; ${buffer} proxy_read_timeout 2s; }`,
   noQuery: `location / { ${proxy} ${upgrade} proxy_pass http://upstream$uri; }`.replace('proxy_pass http://upstream; ', ''),
-  killsSockets: `location / { ${proxy} ${upgrade} proxy_read_timeout 1s; proxy_buffering off; }`,
+  cutsStreams: `location / { ${proxy} proxy_set_header Connection ""; proxy_buffering off; proxy_read_timeout 2s; }`,
+  killsSockets: `location / { if ($http_upgrade) { return 418; } ${proxy} proxy_set_header Connection ""; proxy_buffering off; }
+    error_page 418 = @socket; location @socket { ${proxy} ${upgrade} proxy_read_timeout 1s; }`,
 }
 
 export class Nginx {

@@ -61,3 +61,9 @@ export async function eventually(what: string, test: () => unknown, within = 20_
 }
 
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
+/** Prints how long something took, for whoever measures on a quiet machine; fails only if it is far from what is promised, in ms. */
+export function took(what: string, ms: number, promised: number): void {
+  console.log(`${what}: ${(ms / 1_000).toFixed(2)} s (promised: ${promised / 1_000} s)`)
+  if (ms > Math.max(10_000, promised * 1.5)) throw new Error(`${what} took ${ms} ms; promised are ${promised}`)
+}

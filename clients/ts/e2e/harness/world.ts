@@ -21,8 +21,13 @@ export class World {
 
   static async create(): Promise<World> {
     const app = mkdtempSync(join(tmpdir(), 'doorbell-app-'))
-    await build({ entryPoints: [resolve(import.meta.dirname, '../page/page.ts')], bundle: true, format: 'esm', outfile: join(app, 'page.js'), logLevel: 'error' })
-    writeFileSync(join(app, 'index.html'), '<!doctype html><title>Doorbell</title><script type="module" src="page.js"></script>')
+    await build({
+      entryPoints: ['page.ts', 'list.tsx'].map((f) => resolve(import.meta.dirname, '../page', f)), bundle: true, format: 'esm', outdir: app, jsx: 'automatic',
+      define: { 'process.env.NODE_ENV': '"production"' }, logLevel: 'error',
+    })
+    const html = (...scripts: string[]) => '<!doctype html><title>Doorbell</title>' + scripts.map((f) => `<script type="module" src="${f}"></script>`).join('')
+    writeFileSync(join(app, 'index.html'), html('page.js'))
+    writeFileSync(join(app, 'list.html'), html('page.js', 'list.js'))
     const server = await DoorbellServer.start()
     const nginx = await Nginx.start(server.port, app)
     const network = await Network.start(nginx.ports.open)

@@ -28,6 +28,28 @@ type Feed struct {
 
 	followers []*Follow // those that are told
 	claimed   int       // Follows of it, told or not yet
+	traced    *traced   // nil: no head of it has had a trace
+}
+
+// traced is a head that was published with a trace. It doesn't change.
+type traced struct {
+	cursor feed.Cursor
+	trace  string
+}
+
+// Traced notes that the head, which the Feed has, was published with the trace; "": it wasn't, as far as this signal tells.
+func (f *Feed) Traced(trace string) {
+	if trace != "" {
+		f.traced = &traced{f.Head.Cursor, trace}
+	}
+}
+
+// trace is the one of the head; "": it has none.
+func (f *Feed) trace() string {
+	if f.traced == nil || f.traced.cursor != f.Head.Cursor {
+		return ""
+	}
+	return f.traced.trace
 }
 
 // InUse tells whether any Box follows it or is about to.
@@ -71,6 +93,7 @@ type Box struct {
 	// static
 	mu       *sync.Mutex
 	follower bus.Follower
+	tracing  bus.TraceFollower // the same; nil: it doesn't want to know
 	ended    chan struct{}
 	done     chan struct{}
 
@@ -91,6 +114,7 @@ func NewBox(mu *sync.Mutex, f bus.Follower, alive bool) *Box {
 		ended: make(chan struct{}), done: make(chan struct{}), follows: make(map[feed.Name]*Follow),
 	}
 	b.wake.L = mu
+	b.tracing, _ = f.(bus.TraceFollower)
 	return b
 }
 
@@ -214,6 +238,10 @@ func (b *Box) Run() {
 			b.wake.Wait()
 		case w != &b.back:
 			name, head := w.Feed.Name, w.Feed.Head
+			if trace := w.Feed.trace(); trace != "" && b.tracing != nil {
+				b.call(func() { b.tracing.TracedSignal(name, head, trace) })
+				continue
+			}
 			b.call(func() { b.follower.Signal(name, head) })
 		case b.alive && !b.told:
 			b.told = true

@@ -12,6 +12,8 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/pkg/tracing"
 )
 
 const (
@@ -26,6 +28,7 @@ const (
 type Announcer struct {
 	// static
 	bus     bus.Bus
+	rewound func(context.Context) (bool, error) // nil: it can't be
 	timeout time.Duration
 	logger  *slog.Logger
 	ctx     context.Context // ends with Close
@@ -48,12 +51,18 @@ type known struct {
 	at   time.Time
 }
 
-// New makes an Announcer whose calls to the bus take at most timeout. Close ends it.
-func New(b bus.Bus, timeout time.Duration, logger *slog.Logger) *Announcer {
+// New makes an Announcer of st's heads whose calls to the bus take at most timeout. Close ends it.
+func New(b bus.Bus, st any, timeout time.Duration, logger *slog.Logger) *Announcer {
 	a := &Announcer{
 		bus: b, timeout: timeout, logger: logger,
 		found: make(chan found, queued),
 		known: make(map[feed.Name]known),
+	}
+	if r, ok := st.(store.Rewindable); ok {
+		a.rewound = func(ctx context.Context) (bool, error) {
+			found, err := r.Rewound(ctx)
+			return found.ID != "", err
+		}
 	}
 	a.ctx, a.end = context.WithCancel(context.Background())
 	a.running.Add(1)
@@ -67,7 +76,7 @@ func (a *Announcer) Committed(ctx context.Context, name feed.Name, head feed.Cur
 	beforePublish()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	defer cancel()
-	if err := a.bus.Publish(ctx, name, head); err != nil {
+	if err := a.publish(ctx, name, head); err != nil {
 		if a.unsignalled.Add(1) == 1 { // once per spell: without the bus, every write is one
 			a.logger.Warn("a write could not be signalled; the sweeper will do it", "feed", name, "cursor", head.String(), "error", err)
 		}
@@ -78,6 +87,17 @@ func (a *Announcer) Committed(ctx context.Context, name feed.Name, head feed.Cur
 			a.logger.Info("writes are signalled again", "unsignalled", n)
 		}
 	}
+}
+
+// publish has the signal carry the trace, if there is one.
+func (a *Announcer) publish(ctx context.Context, name feed.Name, head feed.Cursor) error {
+	ctx, span := tracing.Start(ctx, "publish")
+	if text := tracing.Text(ctx); text != "" {
+		ctx = bus.WithTrace(ctx, text)
+	}
+	err := a.bus.Publish(ctx, name, head)
+	tracing.End(span, err)
+	return err
 }
 
 // Found says that the store has told this head. Where the bus doesn't know of it, it is published: soon, by someone else.
@@ -129,6 +149,13 @@ func (a *Announcer) check(f found) (err error) {
 		return err
 	}
 	if !heads[0].Covers(f.head) {
+		// A store that has been rewound tells heads that may lack commits. The worker goes by what the bus knows: a feed that
+		// it doesn't know gets a new epoch, one whose head it were told from here would not.
+		if a.rewound != nil {
+			if rewound, err := a.rewound(ctx); rewound || err != nil {
+				return err
+			}
+		}
 		if err := a.bus.Publish(ctx, f.name, f.head); err != nil {
 			return err
 		}

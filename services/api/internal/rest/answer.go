@@ -8,18 +8,23 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/httphost/lines"
 )
 
 // answer is an answer to a read: its bytes, and the values of all headers that are the same for everybody who gets it. It
 // is built once and shared, so neither may be changed.
 type answer struct {
 	public bool
+	shared bool     // it is kept, and most probably sent again
 	etag   []string // nil: it has none
 	cursor []string
 	tag    []string // Cache-Tag and Surrogate-Key
 	cache  []string // Cache-Control
 	cdn    []string // CDN-Cache-Control
 	pull   []string // Doorbell-Pull; nil: none
+	// fields are all of that as lines, of an answer that is public and shared; written out when they are needed first.
+	fields   lines.Lines
+	fielding sync.Once
 	// bodies by encoding; identity's is there from the beginning. No body at all: it is good for 304s alone.
 	bodies   [encodings]body
 	encoding [encodings]sync.Once
@@ -46,11 +51,17 @@ func (x *exchange) newAnswer(tag string, cursor feed.Cursor, text []byte) *answe
 	return a
 }
 
+// share makes the answer one that is kept. It comes before it is.
+func (a *answer) share() *answer {
+	a.shared = true
+	return a
+}
+
 func newBody(b []byte) body { return body{bytes: b, length: []string{strconv.Itoa(len(b))}} }
 
 // Weight counts bodies that are not built yet, too: about half of what is worth compressing, each.
 func (a *answer) Weight() int {
-	const headers = 1 << 10
+	const headers = 2 << 10
 	n := len(a.bodies[identity].bytes)
 	if n >= worthCompressing {
 		n *= 2
@@ -92,23 +103,10 @@ var (
 // has been set before.
 func (a *answer) send(s *Server, c *gin.Context, pollAfter []string) {
 	h := c.Writer.Header()
-	if a.public {
-		h["Access-Control-Allow-Origin"] = anyOrigin
-		h["Access-Control-Expose-Headers"] = exposed
-		h["Vary"] = varyPublic
-	}
-	if a.etag != nil {
-		h["Etag"] = a.etag
-	}
-	h["Doorbell-Cursor"] = a.cursor
 	h["Doorbell-Poll-After"] = pollAfter
-	if a.pull != nil {
-		h["Doorbell-Pull"] = a.pull
+	if !a.public || !a.shared || !lines.Send(c.Request, a.lines()) {
+		a.setFields(h)
 	}
-	h["Cache-Tag"] = a.tag
-	h["Surrogate-Key"] = a.tag
-	h["Cache-Control"] = a.cache
-	h["Cdn-Cache-Control"] = a.cdn
 	if a.matched(c.Request) {
 		c.Writer.WriteHeader(http.StatusNotModified)
 		c.Writer.WriteHeaderNow()
@@ -119,9 +117,39 @@ func (a *answer) send(s *Server, c *gin.Context, pollAfter []string) {
 		h["Content-Encoding"] = encodingNames[e]
 	}
 	h["Content-Type"] = contentJSON
-	h["X-Content-Type-Options"] = noSniff // values are other people's
 	h["Content-Length"] = b.length
 	s.writeBody(c, b.bytes)
+}
+
+// setFields sets what is the same for everybody.
+func (a *answer) setFields(h http.Header) {
+	if a.public {
+		h["Access-Control-Allow-Origin"] = anyOrigin
+		h["Access-Control-Expose-Headers"] = exposed
+		h["Vary"] = varyPublic
+	}
+	if a.etag != nil {
+		h["Etag"] = a.etag
+	}
+	h["Doorbell-Cursor"] = a.cursor
+	if a.pull != nil {
+		h["Doorbell-Pull"] = a.pull
+	}
+	h["Cache-Tag"] = a.tag
+	h["Surrogate-Key"] = a.tag
+	h["Cache-Control"] = a.cache
+	h["Cdn-Cache-Control"] = a.cdn
+	h["X-Content-Type-Options"] = noSniff // values are other people's
+}
+
+// lines is what setFields sets, written out.
+func (a *answer) lines() lines.Lines {
+	a.fielding.Do(func() {
+		h := http.Header{}
+		a.setFields(h)
+		a.fields = lines.Of(h)
+	})
+	return a.fields
 }
 
 // matched tells whether the client has this answer.

@@ -128,12 +128,19 @@ func (x *exchange) setReadHeaders() {
 	h.Set("Surrogate-Key", tag)
 }
 
-// send answers what no cache may hold.
+// send answers what no cache may hold. It is compressed for the one who asked, but for answers to writes, which are small.
 func (s *Server) send(x *exchange, body []byte) {
 	setCacheHeaders(x.header(), outcome{status: http.StatusOK}, x.policy.Cache)
 	h := x.header()
 	h["Content-Type"] = contentJSON
 	h["X-Content-Type-Options"] = noSniff // values are other people's
+	if accept := x.c.Request.Header["Accept-Encoding"]; !x.write && len(accept) > 0 && len(body) >= worthCompressing {
+		if e := accepted(accept); e != identity {
+			if small := compress(e, body); small != nil {
+				body, h["Content-Encoding"] = small, encodingNames[e]
+			}
+		}
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	s.writeBody(x.c, body)
 }

@@ -45,22 +45,22 @@ func (s *Server) getItem(x *exchange) error {
 
 // sendItem answers with the item, rendered once where v has it.
 func (s *Server) sendItem(x *exchange, f *window.Feed, v *window.View, item feed.Item) error {
-	build := func() (window.Answer, error) {
+	build := func() *answer {
 		const envelope = 160
 		text := appendItem(make([]byte, 0, envelope+len(x.name)+len(item.Key)+len(item.Value)), item)
-		return x.newAnswer(itemTag(item.Cursor), item.Cursor, text), nil
+		return x.newAnswer(itemTag(item.Cursor), item.Cursor, text)
 	}
-	var a window.Answer
-	var err error
-	if v != nil && x.canonical {
-		a, err = f.Make(v, window.Key{Kind: uint8(itemRead), Query: item.Key}, build)
-	} else {
-		a, err = build()
+	after := s.pollAfter(x.policy.PollAfter, f)
+	if v == nil || !x.canonical {
+		build().send(s, x.c, after)
+		return nil
 	}
+	a, err := f.Make(v, window.Key{Kind: uint8(itemRead), Query: item.Key},
+		func() (window.Answer, error) { return build().share(), nil })
 	if err != nil {
 		return err
 	}
-	a.(*answer).send(s, x.c, s.pollAfter(x.policy.PollAfter, f)) //nolint:forcetypeassert // build makes no other
+	a.(*answer).send(s, x.c, after) //nolint:forcetypeassert // nothing else is kept
 	return nil
 }
 

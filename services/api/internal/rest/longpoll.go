@@ -1,11 +1,9 @@
 package rest
 
 import (
-	"context"
 	"errors"
 	"time"
 
-	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/window"
@@ -31,7 +29,7 @@ func (s *Server) readHeld(x *exchange, h *held) error {
 	f := s.windows.Feed(x.name)
 	// That there was nothing new stays true of a server that is about to stop: it would ask the database for each that waits.
 	if !h.over || !s.windows.Closed() {
-		h.reading, h.err = f.Read(x.ctx(), p.query(), p.atLeast)
+		h.reading, h.err = tracedRead(x.ctx(), f, p.query(), p.atLeast)
 	}
 	if floor, quiet := beyond(h.reading, h.err); quiet && !h.over && !s.draining.Load() {
 		if until := h.begun.Add(p.wait); time.Until(until) > 0 {
@@ -42,18 +40,6 @@ func (s *Server) readHeld(x *exchange, h *held) error {
 		}
 	}
 	return s.tell(x, f, p, changesRead, h.reading, h.err)
-}
-
-// waitFor waits on behalf of who, whose token ends the wait when it does; then with an auth.ErrInvalid.
-func (s *Server) waitFor(who *auth.Principal, ctx context.Context, p *window.Poll, d time.Duration) (news bool, ended error) {
-	by, _ := s.Auth.(auth.Revoker)
-	ctx, end := auth.While(ctx, by, who)
-	defer end()
-	news = p.Wait(ctx, d)
-	if err := context.Cause(ctx); errors.Is(err, auth.ErrInvalid) {
-		return false, err
-	}
-	return news, nil
 }
 
 // beyond tells whether a read brought nothing new, and what would be.

@@ -12,6 +12,7 @@ import (
 	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/policy"
 	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/pkg/tracing"
 )
 
 // Store is what the API needs of the store.
@@ -41,6 +42,9 @@ type Options struct {
 
 	// Metrics is where the metrics go. nil: nowhere.
 	Metrics prometheus.Registerer
+
+	// Traces begins the spans of requests that are traced. nil: none is.
+	Traces tracing.Begin
 
 	// DatabaseCalls is how many calls of the store may be under way at once, as many as its pool has connections; some more
 	// wait for up to a second, the rest gets 503. 0: 16.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -30,7 +31,7 @@ func (p *parking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := &held{ResponseWriter: w, begun: time.Now(), done: make(chan any, 1)}
 	look := func() { p.look(h, r) }
 	for p.aside(look, h); h.poll != nil; p.aside(look, h) {
-		h.wait(p.s, r.Context())
+		h.wait(r.Context(), p.s)
 	}
 }
 
@@ -64,6 +65,8 @@ type held struct {
 	poll  *window.Poll // nil: it doesn't wait
 	until time.Time
 	who   *auth.Principal // who may read what it waits for; nil: everybody
+	// revoked: the token is taken back. The one field that others set.
+	revoked atomic.Bool
 
 	over  bool  // it has waited,
 	news  bool  // maybe something came of it,
@@ -75,6 +78,8 @@ type held struct {
 	err     error
 
 	query *pollQuery // of a poll
+
+	traced context.Context // has the request's span; nil: it isn't traced
 }
 
 // statusWaits is the status of a request that is left to wait. It is sent to nobody.
@@ -98,12 +103,14 @@ func (h *held) hold(c *gin.Context, p *window.Poll, until time.Time, who *auth.P
 }
 
 // wait waits.
-func (h *held) wait(s *Server, ctx context.Context) {
+func (h *held) wait(ctx context.Context, s *Server) {
 	p, d := h.poll, time.Until(h.until)
+	span := h.traceWait()
+	defer span.End()
 	if h.who == nil {
 		h.news = p.Wait(ctx, d)
 	} else {
-		h.news, h.ended = s.waitFor(h.who, ctx, p, d)
+		h.news, h.ended = s.waitFor(ctx, h, d)
 	}
 	p.Leave()
 	h.poll, h.over = nil, true

@@ -76,7 +76,8 @@ func (s *Server) readCold(x *exchange, k kind) error {
 	if !p.polled && s.unchanged(x, f, p, k) {
 		return nil
 	}
-	r, err := f.Read(x.ctx(), p.query(), p.atLeast)
+	// A token that ends while this waits for at_least, 2 s at most, doesn't end that: as for an answer that is under way.
+	r, err := tracedRead(x.ctx(), f, p.query(), p.atLeast)
 	return s.tell(x, f, p, k, r, err)
 }
 
@@ -104,7 +105,7 @@ func (s *Server) tell(x *exchange, f *window.Feed, p params, k kind, r window.Re
 
 // answer renders what was read, or finds it rendered.
 func (s *Server) answer(x *exchange, f *window.Feed, r window.Reading, p params, k kind) (*answer, error) {
-	build := func() (window.Answer, error) {
+	build := func() *answer {
 		d := r.Delta
 		tag := ""
 		if !d.More { // another limit or time would end it elsewhere
@@ -116,11 +117,10 @@ func (s *Server) answer(x *exchange, f *window.Feed, r window.Reading, p params,
 				a.pull = []string{"snapshot"}
 			}
 		}
-		return a, nil
+		return a
 	}
 	if r.View == nil {
-		a, err := build()
-		return a.(*answer), err //nolint:forcetypeassert // it is made above
+		return build(), nil
 	}
 	// The same for all spellings of one query, but for those that caches treat differently.
 	key := window.Key{Kind: uint8(k), Query: p.key(r.Delta.Since)}
@@ -128,7 +128,7 @@ func (s *Server) answer(x *exchange, f *window.Feed, r window.Reading, p params,
 	if p.canonical {
 		also = append(also, window.Key{Kind: uint8(k), Query: x.c.Request.URL.RawQuery})
 	}
-	a, err := f.Make(r.View, key, build, also...)
+	a, err := f.Make(r.View, key, func() (window.Answer, error) { return build().share(), nil }, also...)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func (s *Server) unchanged(x *exchange, f *window.Feed, p params, k kind) bool {
 	a := x.newAnswer(tag, head, nil)
 	if v := f.Current(); v != nil && v.Head == head && p.canonical {
 		if kept, err := f.Make(v, window.Key{Kind: uint8(k), Query: x.c.Request.URL.RawQuery},
-			func() (window.Answer, error) { return a, nil }); err == nil {
+			func() (window.Answer, error) { return a.share(), nil }); err == nil {
 			a = kept.(*answer) //nolint:forcetypeassert // nothing else is kept
 		}
 	}

@@ -34,6 +34,9 @@ func (s *Server) routes() (http.Handler, error) {
 	if err := e.SetTrustedProxies(s.TrustedProxies); err != nil {
 		return nil, err
 	}
+	if s.Traces != nil {
+		e.Use(s.traceRequest)
+	}
 	e.Use(s.recovery, s.bodyDeadline)
 	other := s.counted("other")
 	e.NoRoute(other, func(c *gin.Context) { s.fail(&exchange{c: c}, errNoRoute) })

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/doorbell-sync/doorbell/pkg/auth"
 	"github.com/doorbell-sync/doorbell/pkg/origin"
 	"github.com/doorbell-sync/doorbell/pkg/store"
 	"github.com/doorbell-sync/doorbell/services/api/internal/admission"
@@ -40,6 +41,7 @@ type Server struct {
 	announce *announce.Announcer
 	windows  *window.Windows
 	crew     *crew
+	tokens   tokens
 	draining atomic.Bool
 }
 
@@ -66,14 +68,18 @@ func New(opts Options) (*Server, error) {
 	}
 	s.metrics = newMetrics()
 	s.gate = admission.New(s.DatabaseCalls, s.metrics.queried)
+	if s.Traces != nil {
+		s.Store = tracedStore{s.Store}
+	}
 	s.reads = s.gate.Reader(s.Store)
 	routes, err := s.routes()
 	if err != nil {
 		return nil, fmt.Errorf("set up the routes: %w", err)
 	}
 	s.crew = newCrew()
+	s.tokens.by, _ = s.Auth.(auth.Revoker)
 	s.handler = &parking{s, routes, s.crew}
-	s.announce = announce.New(s.Bus, s.PublishTimeout, s.Logger)
+	s.announce = announce.New(s.Bus, s.Store, s.PublishTimeout, s.Logger)
 	s.windows, err = window.New(window.Options{
 		Store: s.reads, Bus: s.Bus, Logger: s.Logger, Bytes: s.CacheBytes,
 		MaxWaiting: s.MaxWaiting, AtLeastWait: s.AtLeastWait, ReadTimeout: s.ReadTimeout,

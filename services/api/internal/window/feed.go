@@ -1,6 +1,7 @@
 package window
 
 import (
+	"context"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -199,6 +200,8 @@ type want struct {
 	// enough is the head that will do; it counts together with what was told. primary: the newest there is.
 	enough  feed.Cursor
 	primary bool
+	// by is whose trace the fill is part of; nil: nobody's.
+	by context.Context
 }
 
 func wantOf(q store.Query, floor Floor) want {
@@ -219,6 +222,9 @@ func (a want) and(b want) want {
 	a.whole, a.primary = a.whole || b.whole, a.primary || b.primary
 	if b.enough.Compare(a.enough) > 0 {
 		a.enough = b.enough
+	}
+	if a.by == nil {
+		a.by = b.by
 	}
 	if a.since.IsZero() || (!b.since.IsZero() && a.since.Epoch == b.since.Epoch && b.since.Seq < a.since.Seq) {
 		a.since = b.since

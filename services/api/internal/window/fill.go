@@ -137,7 +137,9 @@ func (w *Windows) load(name feed.Name, v *View, n want) (l loading, err error) {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	ctx, cancel := context.WithTimeout(w.ctx, w.opts.ReadTimeout)
+	ctx, end := traceFill(w.ctx, n.by)
+	defer func() { end(err) }()
+	ctx, cancel := context.WithTimeout(ctx, w.opts.ReadTimeout)
 	defer cancel()
 	if v != nil && !v.Exists() {
 		v = nil

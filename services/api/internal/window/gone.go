@@ -12,9 +12,9 @@ import (
 const gonePause = time.Second
 
 // gone tells whether a question has come to nothing in a way that the next one would as well: there is no database to ask, or no
-// place for a question.
+// place for a question. A rewound one answers: that it can't tell yet.
 func gone(err error) bool {
-	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, admission.ErrBusy)
+	return (errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrRewound)) || errors.Is(err, admission.ErrBusy)
 }
 
 // lastLocked answers q from the View while the store can't be asked: what is in memory goes on being read, also where a newer head

@@ -9,6 +9,7 @@ import (
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/pkg/store"
+	"github.com/doorbell-sync/doorbell/pkg/tracing"
 )
 
 var (
@@ -84,6 +85,7 @@ func meets(floor Floor, d feed.Delta, err error) (met, told bool) {
 func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, asked uint64) (Reading, error) {
 	r := Reading{}
 	n := wantOf(q, floor)
+	n.by = traced(ctx)
 	joined := false
 	lacking := false // what is news enough isn't all that is wanted, so what others have asked for doesn't do
 	f.mu.Lock()
@@ -162,7 +164,7 @@ func (f *Feed) ask(ctx context.Context, q store.Query, floor Floor, v *View, ask
 		key += fmt.Sprintf(" %d", q.Since.Seq)
 	}
 	for {
-		flight := w.direct.DoChan(key, func() (any, error) { return w.delta(f.name, q), nil })
+		flight := w.direct.DoChan(key, func() (any, error) { return w.delta(ctx, f.name, q), nil })
 		var a directAnswer
 		r := Reading{From: Database}
 		select {
@@ -194,14 +196,14 @@ type directAnswer struct {
 	number uint64
 }
 
-func (w *Windows) delta(name feed.Name, q store.Query) (a directAnswer) {
+func (w *Windows) delta(by context.Context, name feed.Name, q store.Query) (a directAnswer) {
 	defer func() {
 		if p := recover(); p != nil { // here it would take the process down
 			a.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
 	// Whoever came first may leave, and after Close reads still work.
-	ctx, cancel := context.WithTimeout(context.Background(), w.opts.ReadTimeout)
+	ctx, cancel := context.WithTimeout(tracing.Under(context.Background(), by), w.opts.ReadTimeout)
 	defer cancel()
 	a.number = w.asked.Add(1)
 	a.delta, a.err = w.opts.Store.Delta(ctx, name, q)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/feed"
+	"github.com/doorbell-sync/doorbell/pkg/tracing"
 )
 
 // lastGrace is how long a read whose time is over waits for its last question to be answered.
@@ -80,6 +81,9 @@ func (p *Poll) Leave() {
 	}
 }
 
+// Wake ends the wait, or the one that is to come. It may be called by anybody, at any time.
+func (p *Poll) Wake() { p.rouse() }
+
 func (p *Poll) rouse() {
 	if p.awake.CompareAndSwap(false, true) {
 		p.wake <- struct{}{}
@@ -148,6 +152,8 @@ func (f *Feed) await(ctx context.Context, floor Floor, until time.Time, arrived 
 	}
 	defer f.w.waiting.Add(-1)
 	f.w.waits.Add(1)
+	ctx, span := tracing.Start(ctx, "wait for at_least")
+	defer span.End()
 	p := f.w.NewPoll()
 	p.On(f, floor)
 	defer p.Leave()

@@ -45,6 +45,7 @@ type Node struct {
 	openWrites bool
 
 	// set while starting, read afterwards
+	traces  *telemetry.Traces
 	store   store.Store
 	bus     bus.Bus
 	api     *api.API
@@ -61,6 +62,7 @@ func newNode(c config.Config, log *slog.Logger) *Node {
 	n.server.UseTLS(c.TLS.Cert, c.TLS.Key)
 	n.server.Front(func(l net.Listener) net.Listener { return n.gateway.Listen(l) })
 	n.Add(n.telemetry.Part(c.InternalListen, log, n.Fail))
+	n.Add(lifecycle.Opened("traces", &n.traces, n.openTraces))
 	return n
 }
 
@@ -82,6 +84,10 @@ func (n *Node) work(ctx context.Context) error {
 	return worker.New(worker.Options{Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Logger: n.log}).Run(ctx)
 }
 
+func (n *Node) openTraces(context.Context) (*telemetry.Traces, error) {
+	return telemetry.OpenTraces(n.config.Traces, "doorbell", n.log)
+}
+
 // openGuard lets in the node's own keys, too.
 func (n *Node) openGuard(context.Context) (*guard.Guard, error) {
 	n.hostKey = rand.Text()
@@ -96,13 +102,13 @@ func (n *Node) makeServices(context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
-		Metrics: n.telemetry.Registerer(), Limits: gateway.LimitsOf(n.config.Gateway), Timings: gateway.TimingsOf(n.config.Gateway),
+		Metrics: n.telemetry.Registerer(), Tracer: n.traces.Tracer(), Limits: gateway.LimitsOf(n.config.Gateway), Timings: gateway.TimingsOf(n.config.Gateway),
 	})
 	if err != nil {
 		return err
 	}
 	n.api, err = api.New(api.Options{
-		Limits: n.limits(), Metrics: n.telemetry.Registerer(),
+		Limits: n.limits(), Metrics: n.telemetry.Registerer(), Traces: n.traces.Requests(),
 		CacheBytes: n.config.API.CacheBytes, DatabaseCalls: n.config.API.DatabaseCalls,
 		Store: n.store, Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		OpenWrites:     n.openWrites,

@@ -31,8 +31,13 @@ func newRevoke() *cobra.Command {
 		Short: "Take back a token, or all of a subject's that were made so far; needs an admin key",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if (id == "") == (subject == "") {
-				return command.Usage(errors.New("one of --id and --subject is needed"))
+			switch {
+			case id == "" && subject == "":
+				return command.Usage(errors.New("what is to be taken back? Give --id for one token, or --subject for all of a subject's"))
+			case id != "" && subject != "":
+				return command.Usage(errors.New("both --id and --subject are given; allowed: one of them"))
+			case id != "" && before != "":
+				return command.Usage(errors.New("--issued-before goes with --subject; an --id is one token's, whenever it was made"))
 			}
 			asked := map[string]string{"ttl": ttl.String()}
 			if id != "" {
@@ -125,7 +130,11 @@ func (r *remote) admin(cmd *cobra.Command, method, path string, asked any) error
 	if resp.StatusCode != http.StatusOK {
 		var p struct{ Code, Detail string }
 		_ = json.Unmarshal(text, &p) // what isn't ours has no detail
-		return fmt.Errorf("%s (%d %s)", printable(p.Detail), resp.StatusCode, printable(p.Code))
+		err := fmt.Errorf("%s (%d %s)", printable(p.Detail), resp.StatusCode, printable(p.Code))
+		if resp.StatusCode == http.StatusUnauthorized {
+			err = fmt.Errorf("%w; --key or DOORBELL_KEY gives one", err)
+		}
+		return err
 	}
 	var pretty bytes.Buffer
 	if err := json.Indent(&pretty, text, "", "  "); err != nil {

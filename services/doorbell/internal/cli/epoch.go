@@ -52,7 +52,10 @@ func newEpoch() *cobra.Command {
 
 // feedNames are the feeds that are meant; nil: all.
 func feedNames(args []string, all bool) ([]feed.Name, error) {
-	if all == (len(args) > 0) {
+	switch {
+	case all && len(args) > 0:
+		return nil, errors.New("both --all and feeds are given; allowed: one of them")
+	case !all && len(args) == 0:
 		return nil, errors.New("which feeds? Name them, or say --all")
 	}
 	var names []feed.Name

@@ -66,6 +66,7 @@ func (h *Hub) numberLocked() uint32 {
 
 // forgetLocked drops an entry that the bus doesn't follow. Who still waits for it asked before it left.
 func (h *Hub) forgetLocked(e *entry) {
+	h.overtakeLocked(e)
 	delete(h.feeds, e.name)
 	h.freeNumbers = append(h.freeNumbers, e.number)
 	h.settleLocked(e)
@@ -173,7 +174,9 @@ func (h *Hub) follow(batch []*entry) {
 }
 
 func (h *Hub) becameLiveLocked(e *entry, head bus.Head) {
-	e.advanceLocked(head) // a signal may have been faster
+	if e.advanceLocked(head) { // a signal may have been faster
+		h.overtakeLocked(e)
+	}
 	e.setPhaseLocked(live)
 	h.tellLocked(e)
 	h.settleLocked(e)

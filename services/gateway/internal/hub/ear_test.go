@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/doorbell-sync/doorbell/pkg/bus"
 	"github.com/doorbell-sync/doorbell/pkg/feed"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/hub"
 	"github.com/doorbell-sync/doorbell/services/gateway/internal/shard"
@@ -24,13 +25,19 @@ const linger = 5 * time.Second
 // run makes a hub on a fake bus and a fake clock.
 func run(t *testing.T, test func(t *testing.T, b *fakeBus, h *hub.Hub)) {
 	t.Helper()
+	runTraced(t, nil, test)
+}
+
+// runTraced is run with a hub that follows traces.
+func runTraced(t *testing.T, trace func(feed.Name, bus.Head, string) hub.Trace, test func(t *testing.T, b *fakeBus, h *hub.Hub)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus(t)
 		b.shards = shard.New(2)
 		defer b.shards.Close()
 		h, err := hub.New(hub.Options{
 			Shards: b.shards, Bus: busOf{b}, Logger: slog.New(slog.DiscardHandler), MaxFeeds: 1500,
-			FollowTimeout: 3 * time.Second, RetryMin: 250 * time.Millisecond, RetryMax: 5 * time.Second, Linger: linger,
+			FollowTimeout: 3 * time.Second, RetryMin: 250 * time.Millisecond, RetryMax: 5 * time.Second, Linger: linger, Trace: trace,
 		})
 		if err != nil {
 			t.Fatal(err)

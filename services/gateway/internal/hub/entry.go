@@ -171,8 +171,16 @@ func (f *follow) Run() {
 	h.mu.Lock()
 	f.queued = false
 	h.mu.Unlock()
-	p := prepared{head: FeedHead{Feed: f.entry.name, Number: f.entry.number, Head: f.entry.current()}}
+	head := f.entry.current()
+	p := prepared{head: FeedHead{
+		Feed: f.entry.name, Number: f.entry.number, Head: head, Trace: h.traces.text(f.entry, head),
+	}}
 	h.tell([]*follow{f}, &p)
+	if p.head.Trace != "" {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.toldLocked(f.entry)
+	}
 }
 
 // pass is a shard's way through the followers of one feed. All of it is guarded by Hub.mu.
@@ -209,8 +217,10 @@ func (h *Hub) startPassLocked(e *entry, r *row, s *shard.Shard) {
 func (p *pass) Run() {
 	var some [stride]*follow
 	n := p.take(some[:])
+	head := p.entry.current()
 	news := prepared{head: FeedHead{
-		Feed: p.entry.name, Number: p.entry.number, Head: p.entry.current(), Spread: p.entry.spreadMillis(),
+		Feed: p.entry.name, Number: p.entry.number, Head: head, Spread: p.entry.spreadMillis(),
+		Trace: p.hub.traces.text(p.entry, head),
 	}}
 	p.hub.tell(some[:n], &news)
 	p.goOn()
@@ -236,6 +246,7 @@ func (p *pass) goOn() {
 		}
 		if !p.again {
 			p.row.pass = nil
+			p.hub.toldLocked(p.entry)
 			return
 		}
 		p.again, p.left, p.since = false, len(p.row.follows), time.Now()

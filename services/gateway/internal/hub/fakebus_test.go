@@ -118,6 +118,18 @@ func (b *fakeBus) set(name feed.Name, seq int64) {
 	}
 }
 
+// setTraced is set by a publish that had a trace.
+func (b *fakeBus) setTraced(name feed.Name, seq int64, trace string) {
+	h := bus.At(feed.Cursor{Epoch: 1, Seq: seq})
+	b.mu.Lock()
+	b.heads[name] = h
+	tell := b.followed[name]
+	b.mu.Unlock()
+	if tell {
+		b.follower.(bus.TraceFollower).TracedSignal(name, h, trace)
+	}
+}
+
 // lose and find are the bus's Alive.
 func (b *fakeBus) lose() {
 	b.mu.Lock()

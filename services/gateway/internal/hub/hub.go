@@ -41,6 +41,9 @@ type Options struct {
 	// Spread is how long the pulls after a signal of a feed with so many followers here are to be spread over. It must be quick, and
 	// must not call the hub. nil: no signal is spread.
 	Spread func(name feed.Name, followers int) time.Duration
+	// Trace begins the way of a signal that has come with a trace; it must be quick, and must not call the hub. nil: traces are of no
+	// interest.
+	Trace func(name feed.Name, head bus.Head, trace string) Trace
 	// Linger is how long a feed is still followed after its last client has left.
 	Linger time.Duration
 }
@@ -61,6 +64,7 @@ type Hub struct {
 	calls  sync.WaitGroup
 
 	merged atomic.Uint64 // signals that found one pending
+	traces traces
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -111,7 +115,11 @@ func New(opt Options) (*Hub, error) {
 		leaving:  make(map[*entry]struct{}),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	sub, err := opt.Bus.Subscribe((*follower)(h))
+	var ear bus.Follower = (*follower)(h)
+	if opt.Trace != nil {
+		ear = tracedFollower{(*follower)(h)}
+	}
+	sub, err := opt.Bus.Subscribe(ear)
 	if err != nil {
 		h.cancel()
 		return nil, fmt.Errorf("listen to the bus: %w", err)
@@ -139,6 +147,7 @@ func (h *Hub) Close() {
 	h.cancel()
 	h.calls.Wait()
 	h.sub.Close()
+	h.traces.endAll()
 }
 
 // Stats is how much a hub holds right now.
@@ -179,6 +188,7 @@ func (f *follower) Signal(name feed.Name, head bus.Head) {
 	defer h.mu.Unlock()
 	h.signals++
 	if e := h.feeds[name]; e != nil && e.advanceLocked(head) {
+		h.overtakeLocked(e)
 		h.tellLocked(e)
 	}
 }

@@ -40,6 +40,8 @@ type FeedHead struct {
 	NewEpoch bool
 	// Spread is how long its readers' pulls are to be spread over, in ms; 0: not at all.
 	Spread uint32
+	// Trace is what pulls for this head are part of; "": nothing that is traced.
+	Trace string
 }
 
 const (
@@ -199,7 +201,7 @@ func (c *Client) takeAnswerLocked(p *pending, ev *Event) bool {
 func (ev *Event) add(f *follow, head bus.Head) {
 	ev.Heads = append(ev.Heads, FeedHead{
 		Feed: f.entry.name, Number: f.entry.number, Head: head, NewEpoch: f.told.Cursor.Epoch != head.Cursor.Epoch,
-		Spread: f.entry.spreadMillis(),
+		Spread: f.entry.spreadMillis(), Trace: f.client.hub.traces.text(f.entry, head),
 	})
 }
 

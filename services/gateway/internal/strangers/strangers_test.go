@@ -5,22 +5,46 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// listen gives a log, and the lines that have come since it was last asked.
-func listen() (*Log, func() []string) {
-	var buf bytes.Buffer
-	return New(slog.New(slog.NewTextHandler(&buf, nil))), func() []string {
-		text := strings.TrimSpace(buf.String())
-		buf.Reset()
-		if text == "" {
-			return nil
-		}
-		return strings.Split(text, "\n")
+// text is what was logged.
+type text struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (t *text) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.Write(p)
+}
+
+// lines gives those that have come since it was last asked.
+func (t *text) lines() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := strings.TrimSpace(t.buf.String())
+	t.buf.Reset()
+	if all == "" {
+		return nil
 	}
+	return strings.Split(all, "\n")
+}
+
+func listen() (*Log, func() []string) {
+	t := new(text)
+	return New(slog.New(slog.NewTextHandler(t, nil))), t.lines
+}
+
+// kept is how many origins are told apart.
+func (l *Log) kept() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.times)
 }
 
 func TestOneLineAtOnceAndOneAMinute(t *testing.T) {
@@ -68,13 +92,13 @@ func TestManyOrigins(t *testing.T) {
 			l.Refused(fmt.Sprint("https://", n, ".example/", strings.Repeat("x", 1000)), strings.Repeat("h", 1000), "")
 		}
 		got := lines()
-		if len(got) != most || len(l.times) != most || len(got[0]) > 1000 {
-			t.Errorf("%d lines, %d kept: %.2000q", len(got), len(l.times), got[0])
+		if len(got) != most || l.kept() != most || len(got[0]) > 1000 {
+			t.Errorf("%d lines, %d kept: %.2000q", len(got), l.kept(), got[0])
 		}
 		time.Sleep(every)
 		synctest.Wait()
-		if got := lines(); len(got) != 1 || !strings.Contains(got[0], "times=4936") || len(l.times) != 0 {
-			t.Errorf("a minute later there is %q, and %d are kept", got, len(l.times))
+		if got := lines(); len(got) != 1 || !strings.Contains(got[0], "times=4936") || l.kept() != 0 {
+			t.Errorf("a minute later there is %q, and %d are kept", got, l.kept())
 		}
 	})
 }

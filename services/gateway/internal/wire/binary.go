@@ -60,13 +60,13 @@ func (binaryProto) AppendDenied(b, id []byte, denied []feed.Name) []byte {
 }
 
 func (binaryProto) AppendChanged(b []byte, heads []hub.FeedHead) []byte {
-	if len(heads) == 1 && compact(heads[0]) && heads[0].Spread == 0 {
+	if len(heads) == 1 && compact(heads[0]) && heads[0].Spread == 0 && heads[0].Trace == "" {
 		b = protowire.AppendTag(b, fieldFeed, protowire.VarintType)
 		b = protowire.AppendVarint(b, uint64(heads[0].Number))
 		b = protowire.AppendTag(b, fieldSeq, protowire.VarintType)
 		return protowire.AppendVarint(b, uint64(heads[0].Head.Cursor.Seq))
 	}
-	changed := &doorbellv1.Changed{SpreadMs: longestSpread(heads)}
+	changed := &doorbellv1.Changed{SpreadMs: longestSpread(heads), Traceparent: traceOf(heads)}
 	for _, h := range heads {
 		if compact(h) {
 			changed.Signals = append(changed.Signals, &doorbellv1.Signal{Feed: h.Number, Seq: uint64(h.Head.Cursor.Seq)})

@@ -54,6 +54,10 @@ func TestBinaryMessages(t *testing.T) {
 			&doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Changed{Changed: &doorbellv1.Changed{
 				Signals: []*doorbellv1.Signal{{Feed: 3, Seq: 7}}, SpreadMs: 800,
 			}}}},
+		{"a traced signal", wire.Proto.AppendChanged(nil, []hub.FeedHead{{Feed: "a:1", Number: 3, Head: bus.At(head), Trace: "00-x"}}),
+			&doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Changed{Changed: &doorbellv1.Changed{
+				Signals: []*doorbellv1.Signal{{Feed: 3, Seq: 7}}, Traceparent: "00-x",
+			}}}},
 		{"degraded", wire.Proto.AppendDegraded(nil, true), &doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Degraded{Degraded: true}}},
 		{"no longer degraded", wire.Proto.AppendDegraded(nil, false), &doorbellv1.ServerMessage{What: &doorbellv1.ServerMessage_Degraded{}}},
 		{"goaway", wire.Proto.AppendGoaway(nil, "drain", 5000),

@@ -72,7 +72,20 @@ func AppendChanged(b []byte, heads []hub.FeedHead) []byte {
 		b = append(b, `,"spread":`...)
 		b = strconv.AppendUint(b, uint64(spread), 10)
 	}
+	if trace := traceOf(heads); trace != "" {
+		b = append(b, `,"traceparent":"`...)
+		b = append(b, trace...) // nothing that JSON would escape
+		b = append(b, '"')
+	}
 	return append(b, '}')
+}
+
+// traceOf is the trace that a message of these heads carries. One of several feeds, which may each be part of another, has none.
+func traceOf(heads []hub.FeedHead) string {
+	if len(heads) != 1 {
+		return ""
+	}
+	return heads[0].Trace
 }
 
 // longestSpread is that of all heads of one message.

@@ -22,6 +22,8 @@ func TestMessages(t *testing.T) {
 		string(wire.AppendDenied(nil, id, []feed.Name{"a", "b"})):                                                           `{"id":"x","denied":{"a":"forbidden","b":"forbidden"}}`,
 		string(wire.AppendChanged(nil, []hub.FeedHead{{Feed: "a", Head: bus.At(feed.Cursor{}), Spread: 800}, {Feed: "b"}})): `{"changed":{"a":"","b":null},"spread":800}`,
 		string(wire.AppendChanged(nil, heads[:1])):                                                                          `{"changed":{"a:1":"` + head.String() + `"}}`,
+		string(wire.AppendChanged(nil, []hub.FeedHead{{Feed: "a", Head: bus.At(feed.Cursor{}), Spread: 8, Trace: "00-x"}})): `{"changed":{"a":""},"spread":8,"traceparent":"00-x"}`,
+		string(wire.AppendChanged(nil, []hub.FeedHead{{Feed: "a", Trace: "00-x"}, {Feed: "b"}})):                            `{"changed":{"a":null,"b":null}}`,
 		string(wire.AppendDegraded(nil, true)):                                                                              `{"degraded":true}`,
 		string(wire.AppendGoaway(nil, "drain", 5000)):                                                                       `{"goaway":{"reason":"drain","in_ms":5000}}`,
 		string(wire.AppendExpiring(nil, 60000)):                                                                             `{"expiring":{"in_ms":60000}}`,

@@ -16,8 +16,8 @@ import (
 )
 
 // client follows one feed as the protocol says: it is told of a head by WebSocket and pulls, through the cache, what brings it there.
-// It is of the loop alone. It has one connection to the cache, so where an SDK asks for several steps at once, it asks for the same ones after
-// one another; what it then is later, it is to its own disadvantage.
+// It is of the loop alone. It has one connection to the cache: where an SDK asks for several steps at once, it sends the same requests
+// one behind the other, and is answered in that order.
 type client struct {
 	h      *herd
 	socket line // to the gateway
@@ -52,8 +52,8 @@ type line struct {
 	out   []byte // to be sent when it is connected
 }
 
-// told takes a head that was signalled.
-func (c *client) told(head wire.Cursor, spread time.Duration) {
+// told takes a head that was signalled; since: that a subscription began with.
+func (c *client) told(head wire.Cursor, spread time.Duration, since bool) {
 	if c.want.Covers(head) {
 		return
 	}
@@ -61,7 +61,7 @@ func (c *client) told(head wire.Cursor, spread time.Duration) {
 	if c.at.Covers(head) {
 		return
 	}
-	c.climb.remember(head)
+	c.climb.remember(head, since)
 	if !c.pulling {
 		c.pull(rand.N(spread + 1))
 	}
@@ -85,25 +85,40 @@ func (c *client) ask() {
 	feed := "/v1/feeds/" + c.h.o.feed
 	if !c.walking() && (c.at == (wire.Cursor{}) || c.whole || c.at.Epoch != c.want.Epoch) {
 		c.climb.fail() // there are no steps to the newest
-		c.floor = c.climb.begin(c.want)
+		c.floor = c.climb.begin(c.at, c.want)
 		c.send(feed + "?at_least=" + c.floor.String())
 		return
 	}
-	c.floor = c.climb.begin(c.want)
+	c.floor = c.climb.begin(c.at, c.want)
 	c.askSince(c.cursor)
 }
 
 // askSince asks for a delta that reaches floor.
-func (c *client) askSince(since string) {
-	c.send("/v1/feeds/" + c.h.o.feed + "/changes?since=" + since + "&at_least=" + c.floor.String())
+func (c *client) askSince(since string) { c.send(c.delta(since, c.floor)) }
+
+func (c *client) delta(since string, floor wire.Cursor) string {
+	return "/v1/feeds/" + c.h.o.feed + "/changes?since=" + since + "&at_least=" + floor.String()
 }
 
-// send sends the request for a path.
-func (c *client) send(path string) {
-	c.asked = path
-	c.h.pulls++
-	request := []byte("GET " + path + " HTTP/1.1\r\nHost: " + c.h.o.cache + "\r\n\r\n")
-	if err := c.h.send(c, &c.pipe, c.h.cache, request); err != nil {
+// askSteps asks for the steps from all places.
+func (c *client) askSteps() {
+	var paths []string
+	for _, place := range c.climb.places {
+		paths = append(paths, c.delta(place.String(), next(place)))
+	}
+	c.floor = next(c.climb.places[0])
+	c.send(paths...)
+}
+
+// send sends the requests for some paths; answers come in their order.
+func (c *client) send(paths ...string) {
+	c.asked = paths[0]
+	c.h.pulls += len(paths)
+	var requests []byte
+	for _, path := range paths {
+		requests = append(requests, "GET "+path+" HTTP/1.1\r\nHost: "+c.h.o.cache+"\r\n\r\n"...)
+	}
+	if err := c.h.send(c, &c.pipe, c.h.cache, requests); err != nil {
 		c.h.trouble(err)
 		c.h.hangUp(&c.pipe)
 		c.climb.fail()
@@ -111,6 +126,14 @@ func (c *client) send(path string) {
 		return
 	}
 	c.waiting = true
+}
+
+// failed gives the steps up, and the answers that are still to come.
+func (c *client) failed() {
+	if len(c.climb.places) > 0 {
+		c.h.hangUp(&c.pipe)
+	}
+	c.climb.fail()
 }
 
 // walking tells whether the client is in the middle of a snapshot of several pages.
@@ -125,13 +148,13 @@ func (c *client) answered(head wire.Head, body []byte, now int64) error {
 	case 503, 429, 502, 504:
 		c.h.statuses[head.Status]++
 		c.behind++
-		c.climb.fail()
+		c.failed()
 		c.h.timers.After(time.Duration(min(c.behind, 10))*100*time.Millisecond+rand.N(100*time.Millisecond), c.ask)
 		return nil
 	case 410:
 		c.h.statuses[head.Status]++
 		c.state, c.cursor, c.at = c.h.root, "", wire.Cursor{}
-		c.climb.fail()
+		c.failed()
 		c.pull(0)
 		return nil
 	default:
@@ -147,7 +170,7 @@ func (c *client) answered(head wire.Head, body []byte, now int64) error {
 	if !a.More && !a.at.Covers(c.floor) {
 		return fmt.Errorf("%s was answered with %s", c.asked, a.Cursor)
 	}
-	if len(c.climb.rest) > 0 {
+	if len(c.climb.places) > 0 {
 		return c.stepped(a, now)
 	}
 	if !a.snapshot && a.Since != c.cursor {
@@ -160,46 +183,52 @@ func (c *client) answered(head wire.Head, body []byte, now int64) error {
 		return nil
 	}
 	c.arrive(a.at, now)
-	c.goOn(false)
+	c.goOn()
 	return nil
 }
 
-// stepped takes the answer to one of the steps.
+// stepped takes the answer to one of the steps that were asked for after the first.
 func (c *client) stepped(a *answer, now int64) error {
-	s := c.climb.rest[0]
-	c.climb.rest = c.climb.rest[1:]
-	if a.snapshot || a.Since != s.since {
+	place := c.climb.places[0].String()
+	c.climb.places = c.climb.places[1:]
+	if a.snapshot || a.Since != place {
 		return fmt.Errorf("%s was answered with a delta since %q", c.asked, a.Since)
 	}
 	if a.Since == c.cursor { // otherwise an answer led further than it was asked to
 		c.state, c.cursor = c.state.apply(a), a.Cursor
 		if a.More {
-			c.climb.fail()
+			c.failed()
 			c.ask()
 			return nil
 		}
 		c.arrive(a.at, now)
 	}
-	if len(c.climb.rest) > 0 {
-		c.askStep()
-		return nil
+	switch {
+	case len(c.climb.places) == 0:
+		c.goOn()
+	case c.pipe.fd < 0: // the cache has had enough of this connection
+		c.askSteps()
+	default:
+		place := c.climb.places[0]
+		c.floor = next(place)
+		c.asked = c.delta(place.String(), c.floor)
+		c.waiting = true
 	}
-	c.goOn(true)
 	return nil
 }
 
 // arrive notes that the client has all up to a cursor.
 func (c *client) arrive(at wire.Cursor, now int64) {
+	c.climb.reached(c.at, at)
 	c.at = at
 	c.steps = append(c.steps, applied{at.Seq, now})
-	c.climb.reached(at)
 }
 
 // goOn asks for what is known to be missing, or ends the pull.
-func (c *client) goOn(leapt bool) {
-	switch on := c.climb.goOn(c.cursor, leapt); {
-	case on && len(c.climb.rest) > 0:
-		c.askStep()
+func (c *client) goOn() {
+	switch on := c.climb.goOn(c.at, c.want); {
+	case on && len(c.climb.places) > 0:
+		c.askSteps()
 	case on:
 		c.ask()
 	default:
@@ -208,11 +237,6 @@ func (c *client) goOn(leapt bool) {
 			c.pull(0)
 		}
 	}
-}
-
-func (c *client) askStep() {
-	c.floor = c.climb.rest[0].to
-	c.askSince(c.climb.rest[0].since)
 }
 
 // happened reads what has come on one of the client's connections.
@@ -244,11 +268,7 @@ func (c *client) happened(l *line, e epoll.Event) error {
 		c.h.signalBytes += n
 		used, err = c.h.signals(c, all)
 	} else {
-		var head wire.Head
-		var body []byte
-		if head, body, used, err = wire.NextAnswer(all); err == nil && used > 0 {
-			err = c.finish(l, head, body, now)
-		}
+		used, err = c.answers(l, e.FD, all, now)
 	}
 	if err != nil {
 		return err
@@ -256,7 +276,7 @@ func (c *client) happened(l *line, e epoll.Event) error {
 	if used == 0 && len(all) == len(buf) {
 		return fmt.Errorf("an answer of more than %d bytes", len(buf))
 	}
-	if l.fd == e.FD {
+	if l.is(e.FD) {
 		if l.rest = append(l.rest[:0], all[used:]...); len(l.rest) == 0 {
 			l.rest = nil
 		}
@@ -264,13 +284,27 @@ func (c *client) happened(l *line, e epoll.Event) error {
 	return nil
 }
 
-func (c *client) finish(l *line, head wire.Head, body []byte, now int64) error {
-	l.rest = nil // before the next request's answer
-	if head.Close {
-		c.h.hangUp(l)
+// answers reads those that have come whole.
+func (c *client) answers(l *line, fd int, b []byte, now int64) (used int, err error) {
+	for l.is(fd) {
+		head, body, n, err := wire.NextAnswer(b[used:])
+		if err != nil || n == 0 {
+			return used, err
+		}
+		used += n
+		l.rest = nil // before the next request's answer
+		if head.Close {
+			c.h.hangUp(l)
+		}
+		if err := c.answered(head, body, now); err != nil {
+			return used, err
+		}
 	}
-	return c.answered(head, body, now)
+	return used, nil
 }
+
+// is tells whether a line is that connection still, and not another one that got its descriptor.
+func (l *line) is(fd int) bool { return l.fd == fd && l.ready }
 
 // ended: a cache may close a connection between two requests; whoever was waiting asks again.
 func (c *client) ended(l *line, err error) error {
@@ -283,7 +317,11 @@ func (c *client) ended(l *line, err error) error {
 	c.h.hangUp(l)
 	if c.waiting {
 		c.waiting = false
-		c.send(c.asked)
+		if len(c.climb.places) > 0 {
+			c.askSteps()
+		} else {
+			c.send(c.asked)
+		}
 	}
 	return nil
 }

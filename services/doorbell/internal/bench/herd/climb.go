@@ -8,66 +8,86 @@ import (
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/wire"
 )
 
-// maxAhead is how many heads a client remembers that it hasn't reached, as the protocol says (§4).
-const maxAhead = 16
+// The protocol's figures for who is behind (§4).
+const (
+	maxAhead = 16 // heads that are remembered, and steps asked for at once
+	maxLeaps = 3
+	maxClimb = 1 + maxLeaps*maxAhead
+)
 
-// climb is how a client that is several heads behind gets to the newest: the protocol's "who is behind goes the way of the crowd".
+// climb is how a client that is behind gets to the newest head: the protocol's "who is behind goes the way of the crowd".
 // The zero climb is of a client that was told of nothing.
 type climb struct {
 	ahead []wire.Cursor // told and not reached, oldest first
-	newer wire.Cursor   // the newest of them when the pull began
-	rest  []step        // asked for after the first step, the one under way first
+	gap   wire.Cursor   // up to here others may have been told of heads that this client doesn't know
+
+	// Of the pull under way.
+	known  wire.Cursor   // the newest head when it was asked
+	places []wire.Cursor // where others may have been, whose steps are asked for; the first is the one under way
+	leaps  int
+	single bool // a step of the last answers led just one seq on
+	pages  int
 	// straight: a step failed, or steps have left something; the newest is next.
 	straight bool
-	pages    int // of the pull under way
 }
 
-// step is a delta that others may have asked for when they were on time.
-type step struct {
-	since string
-	to    wire.Cursor
-}
+// next is the cursor one seq on.
+func next(at wire.Cursor) wire.Cursor { return wire.Cursor{Epoch: at.Epoch, Seq: at.Seq + 1} }
 
-// remember takes a head that is newer than all others.
-func (c *climb) remember(head wire.Cursor) {
-	if len(c.ahead) == maxAhead || len(c.ahead) > 0 && c.ahead[0].Epoch != head.Epoch {
-		c.ahead = c.ahead[:0]
+// remember takes a head that is newer than all others. since: it was told by a new subscription.
+func (c *climb) remember(head wire.Cursor, since bool) {
+	if since || len(c.ahead) == maxAhead || len(c.ahead) > 0 && c.ahead[0].Epoch != head.Epoch {
+		c.ahead, c.gap = c.ahead[:0], head
 	}
 	c.ahead = append(c.ahead, head)
 }
 
-// reached drops what a client at that cursor has.
-func (c *climb) reached(at wire.Cursor) {
-	c.ahead = slices.DeleteFunc(c.ahead, at.Covers)
+// reached notes that an answer has brought the client from one cursor to another.
+func (c *climb) reached(from, to wire.Cursor) {
+	c.ahead = slices.DeleteFunc(c.ahead, to.Covers)
+	c.single = c.single || to == next(from)
 }
 
-// begin gives the head to pull for, of those up to want.
-func (c *climb) begin(want wire.Cursor) wire.Cursor {
-	c.newer, c.pages, c.rest = want, 0, nil
-	if c.straight || len(c.ahead) == 0 {
+// begin gives the head to ask for at first, of a client at a cursor that wants another.
+func (c *climb) begin(at, want wire.Cursor) wire.Cursor {
+	c.known, c.places, c.leaps, c.single, c.pages = want, nil, 0, false, 0
+	if at.Epoch != want.Epoch || !at.Covers(c.gap) && want.Seq-at.Seq > maxClimb {
+		c.straight = true
+	}
+	if c.straight {
 		return want
 	}
-	return c.ahead[0]
+	return next(at)
 }
 
-// goOn tells, after a pull that has brought the client to a cursor, whether there is more to ask for at once: the steps in rest, or
+// goOn tells, when all that was asked for has been answered, whether there is more to ask for at once: the steps from places, or
 // the newest.
-func (c *climb) goOn(cursor string, leapt bool) bool {
-	known := len(c.ahead) > 0 && c.newer.Covers(c.ahead[0])
-	switch {
-	case c.straight || !known:
+func (c *climb) goOn(at, want wire.Cursor) bool {
+	if c.straight || at.Covers(c.known) {
 		c.straight = false
 		return false
-	case leapt || c.pages > 1 || len(c.ahead) == 1:
+	}
+	c.known = want
+	if c.pages > 1 || c.leaps == maxLeaps || at.Epoch != want.Epoch {
 		c.straight = true
 		return true
 	}
-	for _, head := range c.ahead {
-		c.rest = append(c.rest, step{cursor, head})
-		cursor = head.String()
+	c.leaps++
+	c.places = append(c.places, at)
+	if c.single {
+		for at = next(at); !at.Covers(c.known) && len(c.places) < maxAhead; at = next(at) {
+			c.places = append(c.places, at)
+		}
+	} else {
+		for _, head := range c.ahead {
+			if !head.Covers(c.known) && len(c.places) < maxAhead {
+				c.places = append(c.places, head)
+			}
+		}
 	}
+	c.single = false
 	return true
 }
 
 // fail gives the steps up.
-func (c *climb) fail() { c.rest, c.straight = nil, true }
+func (c *climb) fail() { c.places, c.straight = nil, true }

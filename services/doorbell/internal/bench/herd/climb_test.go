@@ -3,6 +3,7 @@
 package herd
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/wire"
@@ -10,72 +11,93 @@ import (
 
 func at(seq int64) wire.Cursor { return wire.Cursor{Epoch: 7, Seq: seq} }
 
-// told is a climb of a client that was told of some heads.
+// heads are the cursors of seqs.
+func heads(seqs ...int64) []wire.Cursor {
+	var all []wire.Cursor
+	for _, seq := range seqs {
+		all = append(all, at(seq))
+	}
+	return all
+}
+
 func told(seqs ...int64) *climb {
 	c := &climb{}
-	for _, seq := range seqs {
-		c.remember(at(seq))
+	for _, head := range heads(seqs...) {
+		c.remember(head, false)
 	}
 	return c
 }
 
 func TestWhoIsLateGoesTheWayOfTheCrowd(t *testing.T) {
-	c := told(2, 3, 5, 8)
-	if got := c.begin(at(8)); got != at(2) {
-		t.Errorf("the first step goes to %v", got)
-	}
-	c.pages = 1
-	c.reached(at(2))
-	c.remember(at(9)) // while it asked
-	if !c.goOn(at(2).String(), false) {
-		t.Fatal("three heads that were known are left, and it is done")
-	}
-	want := []step{{at(2).String(), at(3)}, {at(3).String(), at(5)}, {at(5).String(), at(8)}, {at(8).String(), at(9)}}
-	if len(c.rest) != len(want) {
-		t.Fatalf("the rest is %v", c.rest)
-	}
-	for i, s := range c.rest {
-		if s != want[i] {
-			t.Errorf("step %d is %v, want %v", i, s, want[i])
+	for name, test := range map[string]struct {
+		first  int64 // where the first step leads from 1
+		places []wire.Cursor
+	}{
+		"single changes":         {2, heads(2, 3, 4, 5, 6, 7, 8)},
+		"several in each":        {3, heads(3, 5, 8)},
+		"all there was":          {8, nil},
+		"further than was known": {12, nil},
+	} {
+		c := told(3, 5, 8)
+		if got := c.begin(at(1), at(8)); got != at(2) {
+			t.Errorf("%s: the first step goes to %v", name, got)
 		}
-	}
-	c.reached(at(6)) // and not 8: the steps didn't fit
-	if !c.goOn(at(6).String(), true) || c.begin(at(9)) != at(9) {
-		t.Error("what the steps have left isn't asked for at once")
-	}
-	c.reached(at(9))
-	if c.goOn(at(9).String(), false) || c.straight {
-		t.Error("it goes on, with nothing left")
+		c.pages = 1
+		c.reached(at(1), at(test.first))
+		c.remember(at(9), false) // while it asked
+		if got := c.goOn(at(test.first), at(9)); got != (test.places != nil) || !slices.Equal(c.places, test.places) {
+			t.Errorf("%s: %v, the steps are from %v, want %v", name, got, c.places, test.places)
+		}
 	}
 }
 
-func TestNoStepsWithoutNeed(t *testing.T) {
-	c := told(2, 3)
-	c.begin(at(3))
+func TestWhatStepsLeaveComesStraight(t *testing.T) {
+	c := told(5, 9, 30)
+	c.begin(at(1), at(30))
 	c.pages = 1
-	c.reached(at(3)) // the origin's word
-	c.remember(at(4))
-	c.remember(at(5))
-	if c.goOn(at(3).String(), false) {
-		t.Error("what came while it asked is taken for the sign of a cache")
+	c.reached(at(1), at(3))
+	for leap := range maxLeaps {
+		if !c.goOn(at(3), at(30)) || len(c.places) != 3 {
+			t.Fatalf("leap %d is from %v", leap, c.places)
+		}
+		c.places = nil // and none of them fitted
 	}
-	c = told(2, 3, 4)
-	c.begin(at(4))
+	if !c.goOn(at(3), at(30)) || c.places != nil || c.begin(at(3), at(30)) != at(30) {
+		t.Error("what the steps have left isn't asked for")
+	}
+	c.reached(at(3), at(31))
+	if c.goOn(at(31), at(32)) || c.begin(at(31), at(32)) != at(32) {
+		t.Error("it goes on, with nothing left that was known")
+	}
 	c.fail()
-	if got := c.begin(at(4)); got != at(4) {
+	if got := c.begin(at(40), at(44)); got != at(44) {
 		t.Errorf("after a failure it asks for %v", got)
 	}
-	c = told(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
-	if got := c.begin(at(16)); got != at(1) {
-		t.Errorf("of 16 heads it asks for %v", got)
+}
+
+func TestWhoIsTooFarBehindGoesStraight(t *testing.T) {
+	var many []int64
+	for seq := int64(5); seq <= 5*maxAhead; seq += 5 {
+		many = append(many, seq)
 	}
-	c.remember(at(17))
-	if got := c.begin(at(17)); got != at(17) {
-		t.Errorf("of 17 heads it asks for %v", got)
+	c := told(many...)
+	if got := c.begin(at(0), at(80)); got != at(1) {
+		t.Errorf("who was told of all asks for %v", got)
+	}
+	c.remember(at(85), false)
+	if got := c.begin(at(0), at(85)); got != at(85) {
+		t.Errorf("who has forgotten some asks for %v", got)
+	}
+	c = &climb{}
+	c.remember(at(50), true)
+	if got := c.begin(at(1), at(50)); got != at(2) {
+		t.Errorf("after a short break it asks for %v", got)
+	}
+	if got := c.begin(at(0), at(50)); got != at(50) {
+		t.Errorf("after a long break it asks for %v", got)
 	}
 	c = told(2, 3)
-	c.remember(wire.Cursor{Epoch: 8})
-	if len(c.ahead) != 1 {
+	if c.remember(wire.Cursor{Epoch: 8}, false); len(c.ahead) != 1 {
 		t.Errorf("another epoch, and it remembers %v", c.ahead)
 	}
 }

@@ -183,7 +183,7 @@ func (h *herd) signals(c *client, b []byte) (used int, err error) {
 			switch m := wire.ParseMessage(payload); m.Kind {
 			case wire.Changed, wire.Subscribed:
 				if m.Known {
-					c.told(m.Head, time.Duration(m.Spread)*time.Millisecond)
+					c.told(m.Head, time.Duration(m.Spread)*time.Millisecond, m.Kind == wire.Subscribed)
 				}
 			case wire.Refused:
 				return used, fmt.Errorf("refused: %.200s", payload)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/testkit"
+	"github.com/doorbell-sync/doorbell/pkg/testkit/caches"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/crowd"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/fleet"
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/report"
@@ -240,7 +241,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // Heading fills in what a report of this bench says of the machine.
 func Heading(o Options) *report.Report {
 	r := &report.Report{Bench: "signals", Began: time.Now(), Machine: stage.Machine()}
-	if nginx, err := stage.Nginx(); err == nil && slices.Contains(o.Against, "nchan") {
+	if nginx, err := caches.FindNginx(); err == nil && slices.Contains(o.Against, "nchan") {
 		r.Versions = append(r.Versions, stage.Version(nginx, "-v")+", nchan "+stage.PackageVersion("libnginx-mod-nchan"))
 	}
 	return r

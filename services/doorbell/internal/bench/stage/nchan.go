@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/doorbell-sync/doorbell/pkg/testkit"
+	"github.com/doorbell-sync/doorbell/pkg/testkit/caches"
 )
 
 // nchanModule is where Debian's libnginx-mod-nchan is; NCHAN names another place.
@@ -66,7 +67,7 @@ type Nchan struct {
 
 // NewNchan starts one with so many worker processes, and returns when it serves.
 func NewNchan(t testkit.TB, workers int) (*Nchan, error) {
-	nginx, err := Nginx()
+	nginx, err := caches.FindNginx()
 	if err != nil {
 		return nil, err
 	}
@@ -109,24 +110,6 @@ func NewNchan(t testkit.TB, workers int) (*Nchan, error) {
 func (n *Nchan) PIDs() ([]int, error) {
 	workers, err := children(n.PID)
 	return append(workers, n.PID), err
-}
-
-// Nginx finds nginx where scripts/setup.sh looks.
-func Nginx() (string, error) {
-	return find("nginx", os.Getenv("NGINX"), "/usr/sbin/nginx", "nginx")
-}
-
-// find gives the first of the programs that is there. name is what scripts/setup.sh calls it.
-func find(name string, programs ...string) (string, error) {
-	for _, program := range programs {
-		if program == "" {
-			continue
-		}
-		if path, err := exec.LookPath(program); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("there is no %[1]s here; run scripts/setup.sh %[1]s, or set %[2]s to its path", name, strings.ToUpper(name))
 }
 
 // Version is what a program says of itself to its option for that.
