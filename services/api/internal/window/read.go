@@ -40,8 +40,8 @@ type Reading struct {
 }
 
 // Read answers q as the store would, at a head that meets the floor and covers whatever was committed here, or signalled,
-// before Read was called; without the bus, whatever was committed anywhere. It waits for the floor: until it is signalled, or
-// for Options.AtLeastWait and one last question.
+// before Read was called; without the bus, whatever was committed anywhere; without the store, what lastLocked says. It waits for the
+// floor: until it is signalled, or for Options.AtLeastWait and one last question.
 //
 // Errors: those of store.Reader's Delta, ErrBehind, ErrFull, ErrClosed, ctx's.
 func (f *Feed) Read(ctx context.Context, q store.Query, floor Floor) (Reading, error) {
@@ -88,6 +88,7 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 	n.by = traced(ctx)
 	joined := false
 	lacking := false // what is news enough isn't all that is wanted, so what others have asked for doesn't do
+	again := false   // the store was gone, and asked once more
 	f.mu.Lock()
 	for {
 		if last, ok := f.lastLocked(q, floor); ok {
@@ -129,7 +130,8 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 		}
 		f.mu.Lock()
 		if fl.err != nil && (fl.number > arrived || gone(fl.err)) {
-			if gone(fl.err) && fl.told { // somebody has written meanwhile, so it's worth another question
+			if gone(fl.err) && fl.told && !again { // somebody has written meanwhile, so it's worth another question
+				again = true
 				continue
 			}
 			last, ok := f.lastLocked(q, floor)
