@@ -51,7 +51,7 @@ func theTruth(t *testing.T, f *fake, rnd *rand.Rand) {
 	}
 	for range 300 {
 		chaos.happen(networks)
-		time.Sleep(time.Duration(rnd.IntN(150)) * time.Millisecond)
+		time.Sleep(time.Duration(chaos.draw(150)) * time.Millisecond)
 	}
 	chaos.calm()
 	f.broadcast(`{"degraded":false}`)
@@ -74,9 +74,9 @@ type chaos struct {
 	origin *fake
 
 	mu   sync.Mutex
-	rnd  *rand.Rand // guarded by mu, as is all that follows
+	rnd  *rand.Rand // guarded by mu, as is over
 	over bool
-	keys int
+	keys int // of what happens alone
 }
 
 // draw is a random number below n; 0 when it is calm.
