@@ -74,9 +74,9 @@ type chaos struct {
 	origin *fake
 
 	mu   sync.Mutex
-	rnd  *rand.Rand // guarded by mu, as is all that follows
+	rnd  *rand.Rand // guarded by mu, as is over
 	over bool
-	keys int
+	keys int // of what happens alone
 }
 
 // draw is a random number below n; 0 when it is calm.
