@@ -129,7 +129,9 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
     heads = signalled && !polls() && steps.length <= Bound.stepsRemembered && epochOf(steps[0]!) === epochOf(to) ? steps : [to]
   }
 
+  /** Tells how it is, and plans the next read. */
   const arm = () => {
+    changed()
     timer()
     if (!active || busy) return
     if (ahead() && (loaded || replica.from)) dueAt ||= now()
@@ -168,7 +170,6 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
     } finally {
       busy = undefined
       arm()
-      changed()
     }
   }
 
@@ -293,7 +294,6 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
       link = to
       remote = led
       arm()
-      changed()
     },
     head(to, spread = 0, first = false) {
       unknown = to === null
@@ -311,7 +311,6 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
         if (first && to === from && !busy) caughtUp()
       }
       arm()
-      changed()
     },
     expect(to) {
       if (newer(to, head())) remember(to, true)
@@ -336,7 +335,6 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
     refused(e) {
       failed(e, '')
       arm()
-      changed()
     },
     restore(page) {
       if (!replica.have) apply(page, false)

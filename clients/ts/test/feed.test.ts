@@ -150,6 +150,14 @@ describe('following', () => {
     await expect(ready).rejects.toThrow('no')
   })
 
+  it('says that it catches up as soon as it is followed', async () => {
+    server.write('a', { key: 'x', value: 1 })
+    const feed = connect().feed('a')
+    expect(feed.status.state).toBe('idle')
+    feed.subscribe(() => {})
+    expect(feed.status).toMatchObject({ state: 'catching-up', staleSince: 0 })
+  })
+
   it('snapshot() is the same Map until something changes', async () => {
     const { feed } = await follow()
     const before = feed.snapshot()

@@ -106,6 +106,8 @@ func (a *answer) send(s *Server, c *gin.Context, pollAfter []string) {
 	h["Doorbell-Poll-After"] = pollAfter
 	if !a.public || !a.shared || !lines.Send(c.Request, a.lines()) {
 		a.setFields(h)
+	} else if s.Traces != nil {
+		traceCursor(c.Request.Context(), a.cursor[0])
 	}
 	if a.matched(c.Request) {
 		c.Writer.WriteHeader(http.StatusNotModified)
