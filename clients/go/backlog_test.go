@@ -48,6 +48,23 @@ func TestBacklogForgets(t *testing.T) {
 	}
 }
 
+// TestWhatIsReachedIsNotRemembered: who is on time has room for all that may come.
+func TestWhatIsReachedIsNotRemembered(t *testing.T) {
+	b := newInbox()
+	at := func(seq int) cursor { return cursors(fmt.Sprintf("0k00001-%d", seq))[0] }
+	b.setHave(at(1))
+	for seq := 2; seq <= 5*maxBacklog; seq++ {
+		b.changed(at(seq), 0, "")
+		b.setHave(at(seq))
+	}
+	for n := range maxBacklog {
+		b.changed(at(1000+100*n), 0, "")
+	}
+	if now := b.view(); len(now.ahead) != maxBacklog || !now.gap.isZero() {
+		t.Errorf("it remembers %d heads, and up to %q others may know more", len(now.ahead), now.gap.text)
+	}
+}
+
 func TestDeltasAddUp(t *testing.T) {
 	change := func(seq int64, key string, deleted bool) Change { return Change{Key: key, Seq: seq, Deleted: deleted} }
 	one := &Page{Since: "0k00001-1", Cursor: "0k00001-5", Trimmed: 1, Changes: []Change{

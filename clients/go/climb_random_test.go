@@ -13,7 +13,7 @@ import (
 // TestFollowEndsWithTheTruth has followers of all kinds on a feed to which everything happens that may, behind a cache that
 // forgets, answers that lead too far, signals that skip, and faults. Whatever way each has gone, in the end all have what there is.
 func TestFollowEndsWithTheTruth(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, f *fake) { theTruth(t, f, rand.New(rand.NewPCG(seed, 1))) })
 		})
@@ -51,7 +51,7 @@ func theTruth(t *testing.T, f *fake, rnd *rand.Rand) {
 	}
 	for range 300 {
 		chaos.happen(networks)
-		time.Sleep(time.Duration(rnd.IntN(150)) * time.Millisecond)
+		time.Sleep(time.Duration(chaos.draw(150)) * time.Millisecond)
 	}
 	chaos.calm()
 	f.broadcast(`{"degraded":false}`)
@@ -74,9 +74,9 @@ type chaos struct {
 	origin *fake
 
 	mu   sync.Mutex
-	rnd  *rand.Rand // guarded by mu, as is all that follows
+	rnd  *rand.Rand // guarded by mu, as is over
 	over bool
-	keys int
+	keys int // of what happens alone
 }
 
 // draw is a random number below n; 0 when it is calm.

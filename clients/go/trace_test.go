@@ -2,11 +2,15 @@ package doorbell
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
+
+const sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 // traces are the traceparents of the reads since.
 func (f *fake) traces() []string {
@@ -22,7 +26,6 @@ func (f *fake) traces() []string {
 
 // TestFollowPassesATraceOn with the pull that the signal causes, and with no other.
 func TestFollowPassesATraceOn(t *testing.T) {
-	const sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	inBubble(t, func(t *testing.T, f *fake) {
 		f.pageSize = 2
 		f.put("a", `0`)
@@ -59,6 +62,61 @@ func TestFollowPassesATraceOn(t *testing.T) {
 		w.wantEvents("a=10 @" + head)
 		if got := f.traces(); !slices.Equal(got, []string{""}) {
 			t.Errorf("the pull for a head without a trace has %q", got)
+		}
+	})
+}
+
+// TestATraceIsOfItsHeadAlone: a pull for a newer head that came without one, or for none, is not part of it.
+func TestATraceIsOfItsHeadAlone(t *testing.T) {
+	at := cursors("0k00001-1", "0k00001-2", "0k00001-3")
+	of := func(b *inbox, have cursor) string {
+		now := b.view()
+		return tracedAs(now.traced(t.Context(), have))
+	}
+	b := newInbox()
+	b.changed(at[1], 0, sampled)
+	if got := of(b, at[0]); got != sampled {
+		t.Errorf("the pull for its head has %q", got)
+	}
+	if got := of(b, at[1]); got != "" {
+		t.Errorf("who is there already pulls with %q", got)
+	}
+	b.changed(at[1], 0, "") // the same once more
+	if got := of(b, at[0]); got != sampled {
+		t.Errorf("after a signal that was no news, the pull has %q", got)
+	}
+	b.subscribed(&at[2])
+	if got := of(b, at[0]); got != "" {
+		t.Errorf("the pull for a newer head has %q", got)
+	}
+}
+
+// TestStepsBelongToTheTrace of the signal that has them asked for, all of them.
+func TestStepsBelongToTheTrace(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fake) {
+		since := f.put("a", `0`)
+		cache := newFakeCache(f)
+		onTime, _ := serve(t, cache)
+		crowd := startWatch(t, onTime, FollowOptions{Since: since})
+		var mu sync.Mutex
+		var had []string
+		l := startLate(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/v1/feeds/") {
+				mu.Lock()
+				had = append(had, r.Header.Get("Traceparent"))
+				mu.Unlock()
+			}
+			cache.ServeHTTP(w, r)
+		}), FollowOptions{Since: since})
+		l.wantEvents("@" + since)
+		f.behind(crowd, 3, 1)
+		f.with(func() { f.silent = true })
+		f.broadcast(fmt.Sprintf(`{"changed":{%q:%q},"traceparent":%q}`, feedX, f.put("a", `4`), sampled))
+		l.settle()
+		l.letGo()
+		l.wantSame(f)
+		if want := slices.Repeat([]string{sampled}, 4); !slices.Equal(had, want) {
+			t.Errorf("the reads have %q", had)
 		}
 	})
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/doorbell-sync/doorbell/pkg/testkit"
 	api "github.com/doorbell-sync/doorbell/services/api"
 )
@@ -163,6 +166,73 @@ func TestLimitsOfTwoNodes(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("the other node doesn't hear of it")
+		}
+	}
+}
+
+// TestLimitsAreCounted by budget and outcome, those that have none not at all.
+func TestLimitsAreCounted(t *testing.T) {
+	counted := func(registry *prometheus.Registry, what, want string) {
+		t.Helper()
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "doorbell_api_limited_total", "doorbell_api_limits_shared"); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	registry := prometheus.NewRegistry()
+	h := newHarness(t, limited, func(o *api.Options) { o.Metrics = registry })
+	h.put("pub:a", "k", "1")
+	h.allowed(7, here, "GET", "/v1/feeds/pub:a", "")
+	h.allowed(4, "127.0.0.1:1", "GET", "/v1/heads?feed=pub:a", "")
+	h.allowed(9, here, "POST", "/v1/poll", `{"feeds":{"pub:a":""}}`)
+	counted(registry, "alone", `
+# HELP doorbell_api_limited_total Requests whose client has a limit, by the budget they were taken from, and whether there was enough of it.
+# TYPE doorbell_api_limited_total counter
+doorbell_api_limited_total{budget="heads",outcome="allowed"} 4
+doorbell_api_limited_total{budget="heads",outcome="refused"} 0
+doorbell_api_limited_total{budget="reads",outcome="allowed"} 5
+doorbell_api_limited_total{budget="reads",outcome="refused"} 2
+doorbell_api_limited_total{budget="writes",outcome="allowed"} 1
+doorbell_api_limited_total{budget="writes",outcome="refused"} 0
+`)
+	unlimited := prometheus.NewRegistry()
+	newHarness(t, func(o *api.Options) { o.Metrics = unlimited })
+	counted(unlimited, "without limits", "")
+
+	server := testkit.NewRedis(t)
+	shared := prometheus.NewRegistry()
+	h = newHarness(t, limited, func(o *api.Options) {
+		o.Metrics, o.Limits.RedisURL = shared, "redis://"+server.Addr+"/0"
+		o.Limits.Reads = api.Limit{PerSecond: 1000, Burst: 1}
+	})
+	is := func() float64 {
+		families, err := shared.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if family.GetName() == "doorbell_api_limits_shared" {
+				return family.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		return -1
+	}
+	if is() != 1 {
+		t.Errorf("shared is %v before anything has failed", is())
+	}
+	for _, change := range []struct {
+		what string
+		to   float64
+	}{{"Redis stops", 0}, {"Redis starts", 1}} {
+		if change.to == 0 {
+			server.Stop()
+		} else {
+			server.Start()
+		}
+		for deadline := time.Now().Add(20 * time.Second); is() != change.to; time.Sleep(10 * time.Millisecond) {
+			h.from(here, "GET", "/v1/feeds/pub:a", "")
+			if time.Now().After(deadline) {
+				t.Fatalf("%s, and shared is %v; want %v", change.what, is(), change.to)
+			}
 		}
 	}
 }

@@ -28,7 +28,6 @@ func tokens(t *testing.T, dial func(*harness, string) *client) {
 			{"Authorization": {"Bearer wrong-0123456789"}},
 			{"Authorization": {"bearer wrong-0123456789"}},
 			{"Sec-Websocket-Protocol": {"doorbell.v1.json, bearer.wrong-0123456789"}},
-			{"Authorization": {"Bearer wrong-0123456789"}, "Sec-Websocket-Protocol": {"bearer." + alice}},
 		} {
 			c := h.open(header)
 			c.expectClose(4001)
@@ -38,10 +37,11 @@ func tokens(t *testing.T, dial func(*harness, string) *client) {
 		for _, header := range []http.Header{
 			{"Authorization": {"Bearer " + alice}, "Sec-Websocket-Protocol": {"doorbell.v1.json, bearer." + bob}},
 			{"Authorization": {"Bearer " + alice, "Bearer " + aliceLess}},
+			{"Authorization": {"Bearer wrong-0123456789"}, "Sec-Websocket-Protocol": {"bearer." + alice}},
 			{"Sec-Websocket-Protocol": {"doorbell.v1.json, bearer." + alice + ", bearer." + bob}},
 		} {
 			c := h.open(header)
-			if reason := c.expectClose(4001); !strings.Contains(reason, "two different tokens") {
+			if reason := c.expectClose(4003); !strings.Contains(reason, "two different tokens") {
 				t.Errorf("the reason is %q", reason)
 			}
 		}
@@ -184,7 +184,7 @@ func TestWithoutAuthenticatorNoTokenIsValid(t *testing.T) {
 // TestPanicsStayInTheirConnection: at the handshake and in a command.
 func TestPanicsStayInTheirConnection(t *testing.T) {
 	t.Parallel()
-	h := start(t)
+	h, metrics := counted(t, nil)
 	other := h.dial("")
 	other.send(`{"subscribe":{"prices:a":""}}`)
 	other.next()
@@ -197,6 +197,15 @@ func TestPanicsStayInTheirConnection(t *testing.T) {
 	c.expectClose(1011)
 	if got := h.logs.String(); strings.Count(got, "the authenticator panics") < 2 || !strings.Contains(got, "stack=") {
 		t.Error("the panics are not in the log")
+	}
+	if n := value(t, metrics, "panics_total", ""); n != 2 {
+		t.Errorf("%v panics are counted", n)
+	}
+	for _, w := range h.webs() {
+		h.ask(w, "?feed=prices:a", http.Header{"Authorization": {"Bearer " + panics}}).expectProblem(500, "internal")
+	}
+	if n := value(t, metrics, "panics_total", ""); n != float64(2+len(h.webs())) {
+		t.Errorf("with those of events, %v panics are counted", n)
 	}
 	h.publish("prices:a", 1)
 	other.expect(`{"changed":{"prices:a":` + at(1) + `}}`)

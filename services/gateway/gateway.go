@@ -113,6 +113,7 @@ func New(opt Options) (*Gateway, error) {
 	g.sockets = wsconn.Options{
 		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, MaxFrame: wire.MaxFrame, Counts: new(wsconn.Counts),
 		Ended:     func(c *wsconn.Conn, why wire.Close) { g.ended(c, why) },
+		Panicked:  g.metrics.panics.Inc,
 		Outlet:    outlet.Options{Stall: t.Stall, Lanes: outlet.NewLanes(lanes)},
 		PingEvery: t.PingEvery, PongWait: t.PongWait, MessageWait: t.MessageWait, CloseWait: t.CloseWait,
 	}
@@ -120,6 +121,7 @@ func New(opt Options) (*Gateway, error) {
 	g.streams = sse.Options{
 		Logger: opt.Logger, Context: g.sockets.Context, Wheel: g.wheel, Shards: g.shards, Outlet: g.sockets.Outlet,
 		Ended:        func(c *sse.Conn, why wire.Close) { g.ended(c, why) },
+		Panicked:     g.metrics.panics.Inc,
 		CommentEvery: t.PingEvery, CloseWait: t.CloseWait,
 	}
 	for _, spoken := range []struct {

@@ -94,7 +94,7 @@ func (g *Gateway) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	token, ok := tokenOf(r)
 	if !ok {
-		c.Close(wire.Close{Code: wire.CloseToken, Reason: twoTokens})
+		c.Close(wire.Close{Code: wire.CloseForbidden, Reason: twoTokens}) // not one that has clients fetch a third
 	}
 	serving = g.serve(c, token)
 }

@@ -5,6 +5,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -63,10 +64,11 @@ func (r *readers) read(client *http.Client, url string) {
 	if err != nil {
 		said = err.Error()
 	} else {
-		_ = res.Body.Close()
 		if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusNotFound { // not written to yet
-			said = fmt.Sprintf("%s: %s", url, res.Status)
+			body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10)) // for the message alone
+			said = fmt.Sprintf("%s: %s: %s", url, res.Status, body)
 		}
+		_ = res.Body.Close()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

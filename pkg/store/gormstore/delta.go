@@ -103,11 +103,12 @@ func startOf(row feedRow, q store.Query) (start, error) {
 // readChanges reads rows until one of q's bounds is reached, and tells whether there are more.
 func readChanges(tx *gorm.DB, feedID int64, from start, q store.Query) (changes []feed.Change, more bool, err error) {
 	const columns = "key, seq, deleted, value"
+	const first = " ORDER BY seq LIMIT @limit"
+	// Bounded twice, so that each kind is read along its own index: otherwise Postgres sorts the whole feed for each page.
 	rows, err := tx.Raw(
-		"SELECT "+columns+" FROM items WHERE feed_id = @feed AND NOT deleted AND seq > @live"+
+		"SELECT * FROM (SELECT "+columns+" FROM items WHERE feed_id = @feed AND NOT deleted AND seq > @live"+first+") AS live"+
 			" UNION ALL "+
-			"SELECT "+columns+" FROM items WHERE feed_id = @feed AND deleted AND seq > @dead"+
-			" ORDER BY seq LIMIT @limit",
+			"SELECT * FROM (SELECT "+columns+" FROM items WHERE feed_id = @feed AND deleted AND seq > @dead"+first+") AS dead"+first,
 		map[string]any{
 			"feed": feedID, "live": from.since.Seq, "dead": max(from.since.Seq, from.base), "limit": q.Limit + 1,
 		}).Rows()

@@ -127,6 +127,9 @@ func (l *Limiter) Close() {
 	}
 }
 
+// Sharing tells whether what other nodes let through counts as well: not where this one is alone, nor while Redis doesn't answer.
+func (l *Limiter) Sharing() bool { return l.shared != nil && !l.shared.failing.Load() }
+
 func inUnits(one Limit) limit {
 	if one.PerSecond <= 0 || one.Burst <= 0 {
 		return limit{}

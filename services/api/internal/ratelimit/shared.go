@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -86,6 +87,8 @@ type shared struct {
 	done  chan struct{}
 	wake  chan struct{} // holds a token when the queue isn't empty
 
+	failing atomic.Bool // the last round trip came to nothing; set by run alone
+
 	mu    sync.Mutex
 	queue []client // guarded by mu
 }
@@ -122,7 +125,6 @@ func (s *shared) report(id uint64, class Class) {
 
 func (s *shared) run() {
 	defer close(s.done)
-	failing := false
 	for {
 		select {
 		case <-s.ctx.Done():
@@ -133,11 +135,11 @@ func (s *shared) run() {
 		for batch := s.next(); len(batch) > 0; batch = s.next() {
 			err := s.send(batch)
 			if err != nil && s.ctx.Err() == nil {
-				if wait = retry; !failing {
+				if wait = retry; !s.failing.Load() {
 					s.redis.log.Warn("limits are this node's own until Redis answers", "error", err)
 				}
 			}
-			if failing = err != nil; failing {
+			if s.failing.Store(err != nil); err != nil {
 				break
 			}
 		}

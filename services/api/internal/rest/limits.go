@@ -111,13 +111,17 @@ func (s *Server) limited(path, method string, h gin.HandlerFunc) gin.HandlerFunc
 	if s.limits.Limits[class].PerSecond <= 0 {
 		return h
 	}
+	budget := s.limits.Limits[class].Name
+	allowed, refused := s.metrics.limited.WithLabelValues(budget, "allowed"), s.metrics.limited.WithLabelValues(budget, "refused")
 	return func(c *gin.Context) {
 		id, local := s.client(c)
 		if h := heldBy(c); h == nil || !h.over { // what has waited was let in before
 			if v := s.limits.Take(class, id); v.Refused && !local {
+				refused.Inc()
 				s.refuse(c, class, v.After)
 				return
 			}
+			allowed.Inc()
 		}
 		h(c)
 		if c.Writer.Status() == http.StatusNotModified {

@@ -18,6 +18,7 @@ type metrics struct {
 	notModified prometheus.Counter
 	resets      prometheus.Counter
 	queries     *prometheus.HistogramVec
+	limited     *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -36,6 +37,10 @@ func newMetrics() *metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"call"}),
 	}
+	m.limited = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "doorbell_api_limited_total",
+		Help: "Requests whose client has a limit, by the budget they were taken from, and whether there was enough of it.",
+	}, []string{"budget", "outcome"})
 	reads := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "doorbell_api_reads_total",
 		Help: "Reads of snapshots and changes by where the answer came from: memory, somebody else's question, the database.",
@@ -58,7 +63,7 @@ func (s *Server) register(r prometheus.Registerer) error {
 	counter := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "doorbell_api_" + name, Help: help}, value)
 	}
-	for _, c := range []prometheus.Collector{
+	all := []prometheus.Collector{
 		m.requests, m.readsVec, m.notModified, m.resets, m.queries,
 		gauge("long_polls", "Long polls that wait for news.", func() float64 { return float64(s.windows.Parked()) }),
 		gauge("floor_waiting", "Reads that wait for their at_least.", func() float64 { return float64(s.windows.Waiting()) }),
@@ -69,7 +74,19 @@ func (s *Server) register(r prometheus.Registerer) error {
 		gauge("database_queue", "Calls of the database that wait for a place.", func() float64 { return float64(s.gate.Waiting()) }),
 		counter("database_refused_total", "Calls of the database that were refused because it had enough to do.",
 			func() float64 { return float64(s.gate.Refused()) }),
-	} {
+	}
+	if s.limits != nil {
+		all = append(all, m.limited)
+	}
+	if s.limits != nil && s.limits.redis != nil {
+		all = append(all, gauge("limits_shared", "1: limits count what other nodes let through; 0: Redis doesn't answer.", func() float64 {
+			if s.limits.Sharing() {
+				return 1
+			}
+			return 0
+		}))
+	}
+	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return err
 		}

@@ -56,6 +56,13 @@ func (s *Server) traceRequest(c *gin.Context) {
 	c.Next()
 }
 
+// traceCursor puts the cursor of an answer whose header isn't in the map into its span.
+func traceCursor(ctx context.Context, cursor string) {
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(tracing.Cursor.String(cursor))
+	}
+}
+
 // fromMemory tells whether a request for which nothing was begun has been answered all the same: then it was found in memory.
 func fromMemory(c *gin.Context, status int) bool {
 	read := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead

@@ -35,8 +35,10 @@ type Feed struct {
 	begun, seen, doubted, missed uint64
 	life                         uint64
 	filling, next                *fill
-	gone                         bool // the last fill found nobody to ask
-	polls                        list
+	// failed: the last fill found nobody to ask; gone: and nothing speaks for there being somebody again. resting: a fill
+	// has come to nothing a moment ago.
+	failed, gone, resting bool
+	polls                 list
 	// large: in this epoch a snapshot doesn't fit the window; far: nor does a delta from this seq of it.
 	large feed.Epoch
 	far   feed.Cursor

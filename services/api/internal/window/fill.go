@@ -76,7 +76,9 @@ func (f *Feed) fill(fl *fill, v *View, life uint64) {
 	f.mu.Lock()
 	f.filling = nil
 	fl.err = err
-	f.gone = gone(err) && !fl.told
+	again := f.failed
+	f.failed = gone(err)
+	f.gone = f.failed && (again || !fl.told) // who has written meanwhile can reach the store, but not twice what we can't
 	if err == nil {
 		f.takeLocked(fl, loaded, life)
 	}
@@ -90,8 +92,8 @@ func (f *Feed) fill(fl *fill, v *View, life uint64) {
 			f.beginLocked(next)
 		}
 	}
-	if f.gone && !f.polls.empty() {
-		f.again()
+	if err != nil {
+		f.restLocked()
 	}
 	f.mu.Unlock()
 	if err != nil {

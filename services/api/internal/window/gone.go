@@ -8,7 +8,7 @@ import (
 	"github.com/doorbell-sync/doorbell/services/api/internal/admission"
 )
 
-// gonePause is how long a store that was gone is left alone before it is asked for somebody who waits.
+// gonePause is how long a store that couldn't answer is left alone by those who wait, or have been answered from memory.
 const gonePause = time.Second
 
 // gone tells whether a question has come to nothing in a way that the next one would as well: there is no database to ask, or no
@@ -20,7 +20,7 @@ func gone(err error) bool {
 // lastLocked answers q from the View while the store can't be asked: what is in memory goes on being read, also where a newer head
 // is known, or a write has failed of which nobody knows what has become of it. (Otherwise a hot feed that is written to would be
 // unreadable as soon as the database is.) The reader's floor holds, and so does what it knows; nor is anything served when signals
-// may have been missed, or the feed was dropped. The store goes on being asked, once at a time.
+// may have been missed, or the feed was dropped. The store goes on being asked, once a second.
 func (f *Feed) lastLocked(q store.Query, floor Floor) (Reading, bool) {
 	v := f.view
 	if !f.gone || v == nil || !f.live || f.life != f.w.life.Load() || f.seen <= f.missed ||
@@ -31,20 +31,26 @@ func (f *Feed) lastLocked(q store.Query, floor Floor) (Reading, bool) {
 	if err != nil {
 		return Reading{}, false
 	}
-	if f.filling == nil {
+	if f.filling == nil && !f.resting {
 		f.fillLocked(want{})
 	}
 	d.Feed = f.name
 	return Reading{Delta: d, View: v}, true
 }
 
-// again has the store asked once more, a while after it was gone, on behalf of those who wait for what it has been told to
-// have: no signal will say that it is back.
-func (f *Feed) again() {
+// restLocked leaves the store alone for a while after it was gone, or too slow. Then it is asked on behalf of those who wait for what it has been
+// told to have: no signal will say that it is well again.
+func (f *Feed) restLocked() {
+	if f.resting {
+		return
+	}
+	f.resting = true
 	time.AfterFunc(gonePause, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.gone && f.filling == nil && !f.retired.Load() && (f.doubtfulLocked() || f.polls.anyMet(f.head.Cursor)) {
+		f.resting = false
+		waited := !f.polls.empty() && (f.doubtfulLocked() || f.polls.anyMet(f.head.Cursor))
+		if f.filling == nil && !f.retired.Load() && waited {
 			f.fillLocked(want{})
 		}
 	})

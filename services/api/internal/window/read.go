@@ -40,14 +40,17 @@ type Reading struct {
 }
 
 // Read answers q as the store would, at a head that meets the floor and covers whatever was committed here, or signalled,
-// before Read was called; without the bus, whatever was committed anywhere. It waits for the floor: until it is signalled, or
-// for Options.AtLeastWait and one last question.
+// before Read was called; without the bus, whatever was committed anywhere; without the store, what lastLocked says. It waits for the
+// floor: until it is signalled, or for Options.AtLeastWait and one last question.
 //
 // Errors: those of store.Reader's Delta, ErrBehind, ErrFull, ErrClosed, ctx's.
 func (f *Feed) Read(ctx context.Context, q store.Query, floor Floor) (Reading, error) {
 	f.mu.Lock()
-	arrived := f.begun
+	arrived, retired := f.begun, f.retired.Load()
 	f.mu.Unlock()
+	if retired {
+		return f.w.Feed(f.name).Read(ctx, q, floor)
+	}
 	asked := f.w.asked.Load()
 	var until time.Time
 	if !floor.IsZero() {
@@ -57,7 +60,12 @@ func (f *Feed) Read(ctx context.Context, q store.Query, floor Floor) (Reading, e
 	if met, told := meets(floor, r.Delta, err); met || !told {
 		return r, err
 	}
-	if err := f.await(ctx, floor, until, arrived); err != nil {
+	p := f.w.NewPoll()
+	defer p.Leave()
+	if on := p.On(f, floor); on != f { // all that it has loaded was asked for since
+		f, arrived = on, 0
+	}
+	if err := f.await(ctx, p, floor, until, arrived); err != nil {
 		return Reading{}, err
 	}
 	r, err = f.read(ctx, q, floor, arrived, f.w.asked.Load())
@@ -88,6 +96,7 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 	n.by = traced(ctx)
 	joined := false
 	lacking := false // what is news enough isn't all that is wanted, so what others have asked for doesn't do
+	again := false   // the store was gone, and asked once more
 	f.mu.Lock()
 	for {
 		if last, ok := f.lastLocked(q, floor); ok {
@@ -129,7 +138,8 @@ func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, as
 		}
 		f.mu.Lock()
 		if fl.err != nil && (fl.number > arrived || gone(fl.err)) {
-			if gone(fl.err) && fl.told { // somebody has written meanwhile, so it's worth another question
+			if gone(fl.err) && fl.told && !again { // somebody has written meanwhile, so it's worth another question
+				again = true
 				continue
 			}
 			last, ok := f.lastLocked(q, floor)

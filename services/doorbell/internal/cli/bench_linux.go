@@ -17,11 +17,9 @@ import (
 )
 
 func newBench() *cobra.Command {
-	group := &cobra.Command{
-		Use: "bench", Short: "Measure Doorbell on this machine, at full size", Args: cobra.NoArgs,
-		Long: "Starts servers of its own (this binary, Postgres, Redis, nginx) on loopback, and measures them from outside.\n" +
-			"See docs/benchmarks.md.",
-	}
+	group := newGroup("bench", "Measure Doorbell on this machine, at full size")
+	group.Long = "Starts servers of its own (this binary, Postgres, Redis, nginx) on loopback, and measures them from outside.\n" +
+		"See docs/benchmarks.md."
 	group.AddCommand(newBenchSignals(), newBenchReads(), newBenchHerd(), &cobra.Command{
 		Use: fleet.Command, Short: "Be the clients of a bench", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return crowd.Run(cmd.InOrStdin(), cmd.OutOrStdout()) },

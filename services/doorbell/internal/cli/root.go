@@ -61,9 +61,23 @@ func checked(check cobra.PositionalArgs, cmd *cobra.Command, args []string) erro
 		return nil
 	}
 	if err := check(cmd, args); err != nil {
+		if subs := names(cmd); subs != "" {
+			return command.Usage(fmt.Errorf("%w; there are %s", err, subs))
+		}
 		return command.Usage(fmt.Errorf("%w; usage: %s", err, cmd.UseLine()))
 	}
 	return nil
+}
+
+// names are those of the commands below cmd that help shows.
+func names(cmd *cobra.Command) string {
+	var all []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() && sub.Name() != "help" {
+			all = append(all, sub.Name())
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // remote is the server that the client commands talk to.

@@ -179,7 +179,9 @@ func (f *follow) Run() {
 	if p.head.Trace != "" {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.toldLocked(f.entry)
+		if h.traces.text(f.entry, head) != "" { // otherwise a newer one has come, which is told next
+			h.toldLocked(f.entry)
+		}
 	}
 }
 

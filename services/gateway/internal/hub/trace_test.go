@@ -166,3 +166,22 @@ func TestATraceOfNobody(t *testing.T) {
 		}
 	})
 }
+
+// TestATraceIsOvertakenOnItsWayToOne: the newer trace is not ended by what is told of the older one.
+func TestATraceIsOvertakenOnItsWayToOne(t *testing.T) {
+	book := &traceBook{}
+	runTraced(t, book.begin, func(t *testing.T, b *fakeBus, h *hub.Hub) {
+		b.set("a", 1)
+		p := follow(t, b, h, &tracing{}, "a")
+		p.then = func() {
+			p.then = nil
+			b.setTraced("a", 3, "B")
+		}
+		b.setTraced("a", 2, "A")
+		synctest.Wait()
+		wantTold(t, []*pushed{p}, "2 our A", "3 our B")
+		if got := book.take(); !slices.Equal(got, []string{"our A to 1, true", "our B to 1, false"}) {
+			t.Errorf("traces ended: %q", got)
+		}
+	})
+}

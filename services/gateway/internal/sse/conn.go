@@ -46,6 +46,8 @@ type Options struct {
 	Outlet  outlet.Options
 	// Ended is called once nothing of the connection is left, with why. It must not block.
 	Ended func(*Conn, wire.Close)
+	// Panicked is told of each panic that has ended a connection; nil: nobody.
+	Panicked func()
 	// CommentEvery is the mean time between comments; each is up to 20 % earlier or later.
 	CommentEvery time.Duration
 	// CloseWait is how long a socket is kept to say why it ends.
@@ -227,6 +229,9 @@ func (c *Conn) guarded(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.log().Error("panic in a connection", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			if c.opt.Panicked != nil {
+				c.opt.Panicked()
+			}
 			c.stop(&ending{Close: wire.Close{Code: wire.CloseInternal, Reason: "internal error"}, tell: true})
 		}
 	}()

@@ -53,8 +53,10 @@ type Options struct {
 	// first of these.
 	Subprotocols []Subprotocol
 	// Ended is called once nothing of the connection is left, with why. It must not block.
-	Ended  func(*Conn, wire.Close)
-	Counts *Counts
+	Ended func(*Conn, wire.Close)
+	// Panicked is told of each panic that has ended a connection; nil: nobody.
+	Panicked func()
+	Counts   *Counts
 	// MaxFrame is the largest message from the peer, in bytes.
 	MaxFrame int
 	// PingEvery is the mean time between pings; each is up to 20 % earlier or later.
@@ -252,6 +254,9 @@ func (c *Conn) guarded(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.log().Error("panic in a connection", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			if c.opt.Panicked != nil {
+				c.opt.Panicked()
+			}
 			c.stop(&ending{Close: wire.Close{Code: wire.CloseInternal, Reason: "internal error"}, tell: true})
 		}
 	}()

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package cli
+
+const benchNonsense = "bench works on Linux only"
