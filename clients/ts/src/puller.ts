@@ -157,13 +157,13 @@ export const createPuller = ({ replica, read, applied, changed: told }: PullerOp
       let more = false
       do {
         if (dueAt <= now()) known = head()
-        if (replica.from && epochOf(known) > epochOf(replica.from)) {
+        if (!more && replica.from && epochOf(known) > epochOf(replica.from)) {
           startOver(known) // no delta leads there, so ask for none
           if (notBefore > now()) return
         }
         const { from } = replica
-        if (newer(known, target || from)) target = known
-        const steps = from && !walks(from) && !small && !more && !polls() && leaps-- > 0
+        const steps = from && !walks(from) && !small && !polls() && leaps-- > 0
+        if (!more && newer(known, target || from)) target = steps && leaps === Bound.leaps ? next(from) : known
         const asked: Parameters<typeof take>[] = []
         // One step goes first: where nothing caches, its answer is the newest. Others may have been wherever the next begin.
         let at = from
@@ -180,6 +180,7 @@ export const createPuller = ({ replica, read, applied, changed: told }: PullerOp
           more ||= await take(...question)
           single ||= replica.from === question[2]
         }
+        if (more) leaps = 0
         // Short of what was known when it was asked: a cache gave an old step.
       } while (replica.from && (more || newer(known, replica.from)))
     } catch (e) {

@@ -190,12 +190,24 @@ describe('who is behind', () => {
     expect(feed.status).toMatchObject({ state: 'live', error: undefined })
   })
 
-  it('asks for the newest after a page that is not the last', async () => {
+  it('reads the pages of the first step to their end, and then asks for the newest', async () => {
     const { feed } = await follow()
-    await behind(4, 0)
     server.limit = 2
-    await pass(2_000)
-    expect(server.reads()).toEqual([step(1), step(3, 5)])
+    await behind(7, 0)
+    const f = server.feed('a')
+    cache.set(step(1), f.read(e(1), '', 2))
+    cache.set(step(3, 2), { ...f.read(e(3), '', 2), more: false }) // there was no more of it
+    await pass(3_000)
+    expect(server.reads()).toEqual([step(1), step(3, 2), step(5, 8), step(7, 8)])
+    expectSame(feed.items, 'a')
+  })
+
+  it('asks for the newest after a later step that is not the last page', async () => {
+    const { feed } = await follow()
+    await behind(6, 1)
+    server.limit = 2
+    await pass(3_000)
+    expect(server.reads()).toEqual([step(1), step(2), step(3), step(4), step(5), step(6), step(4, 7), step(6, 7)])
     expectSame(feed.items, 'a')
   })
 
@@ -221,6 +233,21 @@ describe('who is behind', () => {
     server.write('a', { key: 'y', value: 2 })
     await pass(100)
     expect(server.reads()).toEqual([step(1), 'a?at_least=0k00002-1'])
+    expectSame(feed.items, 'a')
+  })
+
+  it('is reset where a new epoch is signalled between the pages of a step', async () => {
+    const { feed } = await follow()
+    server.limit = 2
+    await behind(4, 1)
+    cache.set(step(1), server.feed('a').read(e(1), '', 2))
+    server.latency = 50
+    await pass(1_440) // asked, and on the way
+    server.latency = 5
+    server.drop('a')
+    server.write('a', { key: 'y', value: 2 })
+    await pass(100)
+    expect(server.reads()).toEqual([step(1), step(3, 2), 'a?at_least=0k00002-1'])
     expectSame(feed.items, 'a')
   })
 
