@@ -95,7 +95,8 @@ export const createHttp = (url: string, { getToken, credentials = 'same-origin',
 }
 
 /** A problem as it stands in a body. */
-export const problem = ({ status, code, detail, snapshot }: Record<string, any>, retryAfter = 0): DoorbellError => new DoorbellError(code ?? 'http_' + status, detail ?? '', status, retryAfter, snapshot)
+export const problem = ({ status, code, detail, snapshot }: Record<string, any>, retryAfter = 0): DoorbellError =>
+  new DoorbellError(code ?? 'http_' + status, detail ?? '', status, retryAfter, snapshot)
 
 /** A header in seconds, as ms; 0: not there, or nonsense. */
 export const secondsToMs = (header: string | null): number => (Math.max(0, Math.min(+header!, 3600)) || 0) * 1000

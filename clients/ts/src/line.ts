@@ -59,7 +59,8 @@ interface Frame {
 }
 
 /** Why a connection was closed. 4029 says in its reason how long to stay away: "5000 ms". */
-export const whyClosed = (code: number, reason = ''): DoorbellError => new DoorbellError('closed', `${code} ${reason}`, code, code === 4029 ? parseInt(reason) || 30_000 : 0)
+export const whyClosed = (code: number, reason = ''): DoorbellError =>
+  new DoorbellError('closed', `${code} ${reason}`, code, code === 4029 ? parseInt(reason) || 30_000 : 0)
 
 /** Takes one frame of WebSocket or SSE. `renew`: the token ends soon. `again`: what was denied is to be asked again after a while. */
 export const takeFrame = (f: Frame, sink: Sink, events: LineEvents, renew: () => void, again: () => void): void => {

@@ -80,7 +80,9 @@ export const createReplica = (): Replica => {
       }
     },
     snapshot() {
-      if (r.have && r.from === r.have) return { since: '', cursor: r.have, more: false, trimmed: r.trimmed, changes: [...rows].map(([key, row]) => ({ key, ...row })) }
+      if (r.have && r.from === r.have) {
+        return { since: '', cursor: r.have, more: false, trimmed: r.trimmed, changes: [...rows].map(([key, row]) => ({ key, ...row })) }
+      }
     },
   }
   return r
