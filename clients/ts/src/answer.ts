@@ -39,5 +39,5 @@ export const fits = ({ since, cursor, more }: Page, asked: Cursor, target: Curso
 /** Throws if a page must not be applied: some cache gave another's, or an old one, or a proxy dropped the query. */
 export const checkFit = (page: Page, asked: Cursor, target: Cursor): void => {
   if (fits(page, asked, target)) return
-  throw new DoorbellError('wrong_answer', `asked ${asked}..${target}, got ${page.since}..${page.cursor}: does a proxy drop the query?`)
+  throw new DoorbellError('wrong_answer', `asked ${asked}..${target}, got ${page.since}..${page.cursor}: is the query dropped?`)
 }

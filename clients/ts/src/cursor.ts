@@ -19,8 +19,8 @@ export const seqOf = (c: Cursor): number => parseInt(c.slice(8)) || 0
 /** In the middle of a walk. */
 export const walks = (c: Cursor): boolean => c.includes('~')
 
-/** The cursor one seq on. */
-export const next = (c: Cursor): Cursor => epochOf(c) + '-' + (seqOf(c) + 1)
+/** The cursor so many seqs on. */
+export const next = (c: Cursor, by = 1): Cursor => epochOf(c) + '-' + (seqOf(c) + by)
 
 /** Tells whether a is newer than b: epochs first, then seqs. The base of a walk doesn't count. */
 export const newer = (a: Cursor, b: Cursor): boolean => epochOf(a) === epochOf(b) ? seqOf(a) > seqOf(b) : epochOf(a) > epochOf(b)

@@ -26,7 +26,7 @@ interface Entry<F> {
 }
 
 /** A feed's name is a namespace and parts: `prices:BTC-KRW`. */
-const nameForm = /^[a-z][a-z0-9_-]{0,31}(:[A-Za-z0-9._~@-]+)*$/
+const nameForm = /^[a-z][a-z0-9_-]{0,31}(:[\w.~@-]+)*$/
 
 /** One Doorbell server, as this page sees it. F is what its feeds can do. */
 export interface Doorbell<F extends Feed = Feed> {

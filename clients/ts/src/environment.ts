@@ -35,6 +35,6 @@ export const watchEnvironment = (wake: () => void, end: AbortSignal): void => {
 export const listenTo = (name: string, f: () => void, signal: AbortSignal): void => globalThis.addEventListener?.(name, f, { signal })
 
 /** The page is there but nobody sees it. */
-export const hidden = () => !!globalThis.document?.hidden
+export const hidden = () => globalThis.document?.hidden
 /** The browser says that there is no network at all. */
 export const offline = () => globalThis.navigator?.onLine === false

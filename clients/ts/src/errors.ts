@@ -28,7 +28,7 @@ export class DoorbellError extends Error {
 export const badAnswer = (kind: string): DoorbellError => new DoorbellError('bad_answer', `no ${kind}: is this Doorbell?`)
 
 /** Nothing came for so long that nothing will. */
-export const silent = (): DoorbellError => new DoorbellError('silent', 'nothing comes')
+export const silent = (): DoorbellError => new DoorbellError('silent', 'no answer')
 
 /** Makes any thrown thing a DoorbellError: what JSON can't read is `bad_answer`, and what fetch throws is `network`. */
 export const asError = (e: unknown): DoorbellError => {

@@ -99,4 +99,4 @@ export const problem = ({ status, code, detail, snapshot }: Record<string, any>,
   new DoorbellError(code ?? 'http_' + status, detail ?? '', status, retryAfter, snapshot)
 
 /** A header in seconds, as ms; 0: not there, or nonsense. */
-export const secondsToMs = (header: string | null): number => (Math.max(0, Math.min(+header!, 3600)) || 0) * 1000
+export const secondsToMs = (header: string | null): number => Math.max(0, Math.min(+header!, 3600) * 1000 || 0)

@@ -20,7 +20,6 @@ export const createAlarm = (): Alarm => {
 const enum Bound {
   minPoll = 1_000,
   maxPoll = 60_000,
-  maxPollAfter = 3_600_000,
 }
 
 /** The adaptive interval between polls, in ms: the server's word if it gives one, else 1 s to 60 s by what the answers hold. */
@@ -31,10 +30,10 @@ export const createPollPace = () => {
     interval = Math.min(Math.max(interval * by, Bound.minPoll), Math.max(interval, Bound.maxPoll))
   }
   return {
-    /** Notes an answer. `after` is the server's Doorbell-Poll-After in ms; 0 when it gave none. */
+    /** Notes an answer. `after` is the server's Doorbell-Poll-After in ms, an hour at most; 0 when it gave none. */
     answered(news: boolean, after: number) {
       empty = news ? 0 : empty + 1
-      if (after) interval = Math.min(after, Bound.maxPollAfter)
+      if (after) interval = after
       else if (news) scale(0.5)
       else if (empty === 3) {
         empty = 0

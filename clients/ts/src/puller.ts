@@ -151,8 +151,8 @@ export const createPuller = ({ replica, read, applied, changed: told }: PullerOp
     let target = floor
     try {
       let known = head()
-      let leaps = ahead() && !error && link.transport !== 'long-poll'
-        && (!newer(gap, replica.from) || seqOf(known) - seqOf(replica.from) <= Bound.climb) ? 1 + Bound.leaps : 0
+      const climbs = ahead() && !error && link.transport !== 'long-poll'
+      let leaps = newer(gap, replica.from) && seqOf(known) - seqOf(replica.from) > Bound.climb ? 0 : 1 + Bound.leaps
       let single = false // changes come one by one
       let more = false
       do {
@@ -162,8 +162,14 @@ export const createPuller = ({ replica, read, applied, changed: told }: PullerOp
           if (notBefore > now()) return
         }
         const { from } = replica
-        const steps = from && !walks(from) && !small && !polls() && leaps-- > 0
-        if (!more && newer(known, target || from)) target = steps && leaps === Bound.leaps ? next(from) : known
+        const deltas = climbs && from && !walks(from) && !small && !polls()
+        const steps = deltas && leaps-- > 0
+        if (!more && newer(known, target || from)) {
+          // Where steps don't lead, a milestone does, which all who are far behind share, and steps from there.
+          const milestone = next(known, -seqOf(known) % Bound.stepsAtOnce)
+          target = steps && leaps === Bound.leaps ? next(from) : deltas && newer(milestone, from) ? milestone : known
+          if (!steps) leaps = Bound.leaps
+        }
         const asked: Parameters<typeof take>[] = []
         // One step goes first: where nothing caches, its answer is the newest. Others may have been wherever the next begin.
         let at = from
@@ -174,7 +180,7 @@ export const createPuller = ({ replica, read, applied, changed: told }: PullerOp
           answer.catch(() => 0) // it may not be needed
           asked.push([at, since, to, answer])
           at = single ? to : (heads.find((h) => newer(h, at)) ?? known)
-        } while (steps && asked.length < (leaps < Bound.leaps ? Bound.stepsAtOnce : 1) && newer(known, at))
+        } while (steps && leaps < Bound.leaps && asked.length < Bound.stepsAtOnce && newer(known, at))
         more = single = false
         for (const question of asked) {
           more ||= await take(...question)
