@@ -234,9 +234,7 @@ func TestFollowMeetsAtMilestones(t *testing.T) {
 		}
 		var away []*late
 		for range tests {
-			distant := newFakeCache(f)
-			distant.kept = cache.kept
-			l := startLate(t, distant, FollowOptions{Since: since})
+			l := startLate(t, cache, FollowOptions{Since: since})
 			l.wantEvents("@" + since)
 			l.network.setDown(true)
 			away = append(away, l)
