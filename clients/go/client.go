@@ -22,7 +22,8 @@ const (
 
 // ErrFeedName says that a text is not a feed's name: 1 to 128 bytes, parts joined by ':', the first
 // [a-z][a-z0-9_-]{0,31}, the others [A-Za-z0-9._~@-]+.
-var ErrFeedName = errors.New("not a feed name; allowed: 1 to 128 bytes, parts joined by ':', the first [a-z][a-z0-9_-]{0,31}, the others [A-Za-z0-9._~@-]+")
+var ErrFeedName = errors.New("not a feed name; allowed: 1 to 128 bytes, parts joined by ':', " +
+	"the first [a-z][a-z0-9_-]{0,31}, the others [A-Za-z0-9._~@-]+")
 
 var feedName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}(:[A-Za-z0-9._~@-]+)*$`)
 

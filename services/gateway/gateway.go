@@ -95,7 +95,8 @@ func New(opt Options) (*Gateway, error) {
 	g.metrics = newMetrics(opt.Metrics, g, opt.Bus)
 	g.wheel, g.shards = wheel.New(tick), shard.New(0)
 	g.hub, err = hub.New(hub.Options{
-		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds, Flushed: g.metrics.flushed, Panicked: g.metrics.panics.Inc,
+		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds,
+		Flushed: g.metrics.flushed, Panicked: g.metrics.panics.Inc,
 		Spread: g.listenForAudience(opt), Trace: tracesOf(opt.Tracer),
 		FollowTimeout: t.FollowTimeout, RetryMin: t.RetryMin, RetryMax: t.RetryMax, Linger: t.Linger,
 	})

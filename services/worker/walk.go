@@ -98,7 +98,8 @@ func (w *walk) renewBehind(ctx context.Context, page []store.Listed) error {
 	if len(behind) == 0 {
 		return nil
 	}
-	w.log.ErrorContext(ctx, "the database lacks commits that the bus was told of; their feeds get new epochs", "feeds", len(behind), "first", behind[0].Name)
+	w.log.ErrorContext(ctx, "the database lacks commits that the bus was told of; their feeds get new epochs",
+		"feeds", len(behind), "first", behind[0].Name)
 	renewed, err := renewer.Renew(ctx, behind)
 	if err != nil {
 		return fmt.Errorf("give feeds new epochs: %w", err)

@@ -237,7 +237,8 @@ func (e *ear) Gap() {
 func (l *List) learn(entries []Entry) {
 	added, full := l.add(entries)
 	if full {
-		l.log.Error("more tokens are revoked than this node remembers; make revocations shorter, or give the subject's instead of each token's", "most", Most)
+		l.log.Error("more tokens are revoked than this node remembers; "+
+			"make revocations shorter, or give the subject's instead of each token's", "most", Most)
 	}
 	if len(added) > 0 {
 		l.log.Info("tokens were revoked", "entries", len(added))

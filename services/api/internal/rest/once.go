@@ -60,7 +60,8 @@ func parseIdempotencyKey(values []string) (string, error) {
 	}
 	if !ok {
 		return "", problem.New(http.StatusBadRequest, codeIdempotencyKey, fmt.Sprintf(
-			`Idempotency-Key is not one key; allowed: 1 to %d characters of ASCII without spaces, quotes, commas and backslashes`, maxIdempotencyKey))
+			`Idempotency-Key is not one key; allowed: 1 to %d characters of ASCII without spaces, quotes, commas and backslashes`,
+			maxIdempotencyKey))
 	}
 	return key, nil
 }

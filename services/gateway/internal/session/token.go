@@ -48,7 +48,8 @@ func (s *Session) auth(ctx context.Context, cmd wire.Command) error {
 		return nil
 	}
 	if before := s.Principal(); before != nil && before.Subject != principal.Subject {
-		s.refuse(cmd.ID, wire.Errorf(wire.Forbidden, "the token is another subject's; allowed: one of the subject that the connection began with"))
+		s.refuse(cmd.ID, wire.Errorf(wire.Forbidden,
+			"the token is another subject's; allowed: one of the subject that the connection began with"))
 		return nil
 	}
 	if err := s.adopt(principal); err != nil {
