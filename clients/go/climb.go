@@ -143,7 +143,7 @@ func (p *Page) and(next *Page) *Page {
 	sum := *next
 	sum.Since, sum.Trimmed = p.Since, max(p.Trimmed, next.Trimmed)
 	// Trimmed comes before the changes of a page, so what is gone by now is left out.
-	kept := slices.DeleteFunc(slices.Clone(p.Changes), func(ch Change) bool { return again[ch.Key] || ch.Seq <= sum.Trimmed })
-	sum.Changes = append(kept, next.Changes...)
+	sum.Changes = slices.DeleteFunc(slices.Clone(p.Changes), func(ch Change) bool { return again[ch.Key] || ch.Seq <= sum.Trimmed })
+	sum.Changes = append(sum.Changes, next.Changes...)
 	return &sum
 }

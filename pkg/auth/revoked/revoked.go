@@ -150,11 +150,11 @@ func (l *List) tell(ctx context.Context, entries []Entry) error {
 		var message []byte
 		n := 0
 		for ; n < len(entries); n++ {
-			if line := entries[n].line(); len(message)+len(line) > bus.MaxBroadcast {
+			line := entries[n].line()
+			if len(message)+len(line) > bus.MaxBroadcast {
 				break
-			} else {
-				message = append(message, line...)
 			}
+			message = append(message, line...)
 		}
 		err = errors.Join(err, l.bus.Broadcast(ctx, topic, message))
 		entries = entries[n:]

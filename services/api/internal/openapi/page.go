@@ -211,12 +211,13 @@ func asJSON(n yaml.Node) string {
 			parts = append(parts, asJSON(*child))
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
+	default: // a scalar
+		switch n.Tag {
+		case "!!int", "!!float", "!!bool", "!!null":
+			return n.Value
+		}
+		return quote(n.Value)
 	}
-	switch n.Tag {
-	case "!!int", "!!float", "!!bool", "!!null":
-		return n.Value
-	}
-	return quote(n.Value)
 }
 
 func quote(s string) string {
