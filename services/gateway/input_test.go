@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -314,7 +315,7 @@ func TestSilentPeers(t *testing.T) {
 			_ = c.NetConn().SetReadDeadline(time.Now().Add(patience))
 			for {
 				if _, err := c.NetConn().Read(make([]byte, 512)); err != nil {
-					if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+					if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 						t.Fatal("the connection is still there")
 					}
 					break

@@ -29,7 +29,7 @@ func startReaders(t *testing.T, l *load, n int, every time.Duration) *readers {
 	t.Helper()
 	r := &readers{}
 	var ctx context.Context
-	ctx, r.stop = context.WithCancel(context.Background())
+	ctx, r.stop = context.WithCancel(t.Context())
 	client := doorbelltest.HTTP(t)
 	for i := range n {
 		r.running.Go(func() {

@@ -43,7 +43,7 @@ type Telling struct {
 func Listen(tb testing.TB, url, feed string) *Ear {
 	tb.Helper()
 	e := &Ear{Feed: feed, done: make(chan struct{})}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(tb.Context())
 	tb.Cleanup(func() {
 		cancel()
 		<-e.done
