@@ -31,7 +31,7 @@ func (f *follower) climb(ctx context.Context, now signals) error {
 		}
 		now := f.box.view()
 		if now.mode() != Live || now.fatal != nil || now.head.epoch != f.have.epoch {
-			return nil // wait sees what it is
+			return nil //nolint:nilerr // now.fatal is an error that wait gives
 		}
 		if !now.pullAt.After(time.Now()) {
 			known = now.head

@@ -189,7 +189,7 @@ func sendProblem(w http.ResponseWriter, status int, code string, extra map[strin
 	maps.Copy(body, extra)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // a client that has gone
 }
 
 func (f *fake) serveRead(w http.ResponseWriter, r *http.Request) {
@@ -229,6 +229,7 @@ func (f *fake) serveRead(w http.ResponseWriter, r *http.Request) {
 	}
 	limit, _ := strconv.Atoi(q.Get("limit"))
 	w.Header().Set("Doorbell-Cursor", head.text)
+	//nolint:errchkjson // a client that has gone
 	_ = json.NewEncoder(w).Encode(f.pageLocked(since, head, cmp.Or(limit, f.pageSize, 1000)))
 }
 

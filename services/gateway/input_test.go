@@ -288,6 +288,8 @@ func TestOtherRequests(t *testing.T) {
 }
 
 // TestSilentPeers are over real sockets; the exact times are tested where the clock is fake.
+//
+//nolint:tparallel // one after the other: it is counted what is left
 func TestSilentPeers(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(o *gateway.Options) {

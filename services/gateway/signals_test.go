@@ -230,7 +230,7 @@ func TestStuckReader(t *testing.T) {
 		for i := range feeds {
 			h.publish(feed.Name(fmt.Sprintf("orders:%d", i)), n)
 		}
-		for other.message().Changed["orders:0"] == nil { // the other one hears of it meanwhile
+		for other.message().Changed["orders:0"] == nil { //nolint:revive // the other one hears of it meanwhile
 		}
 	}
 	const last = 10_000 / feeds

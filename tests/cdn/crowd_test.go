@@ -32,7 +32,7 @@ func testCrowd(t *testing.T, s *suite) {
 	for range crowd {
 		asked.Go(func() {
 			<-begin
-			res, err := client.Get(s.edge.URL() + uri) //nolint:noctx // it has a timeout
+			res, err := client.Get(s.edge.URL() + uri)
 			if err != nil {
 				t.Error(err)
 				return

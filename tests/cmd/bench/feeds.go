@@ -163,7 +163,7 @@ func subscribeMany(conn int) []byte {
 	for n := range feedsPerConn {
 		feeds[manyFeed(conn, n)] = ""
 	}
-	command, _ := json.Marshal(map[string]any{"subscribe": feeds}) // strings alone: it can't fail
+	command, _ := json.Marshal(map[string]map[string]string{"subscribe": feeds}) //nolint:errchkjson // strings always marshal
 	return command
 }
 

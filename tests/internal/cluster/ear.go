@@ -50,6 +50,7 @@ func Listen(tb testing.TB, url, feed string) *Ear {
 	})
 	dialing, dialed := context.WithTimeout(ctx, doorbelltest.Patience)
 	defer dialed()
+	//nolint:bodyclose // Dial closes it
 	conn, res, err := websocket.Dial(dialing, url+"/v1/signals", &websocket.DialOptions{Subprotocols: []string{"doorbell.v1.json"}})
 	if err != nil {
 		close(e.done)

@@ -132,7 +132,7 @@ func (f *Listener) look(conn net.Conn) {
 	if !f.note(conn) {
 		return
 	}
-	rw := buffers.Get().(*bufio.ReadWriter)
+	rw := buffers.Get().(*bufio.ReadWriter) //nolint:forcetypeassert // the pool has nothing else
 	rw.Reader.Reset(conn)
 	rw.Writer.Reset(conn)
 	defer func() {

@@ -124,7 +124,7 @@ func (l *listener) head() {
 	if line := l.line(); line != "HTTP/1.1 200 OK" {
 		l.t.Fatalf("it begins with %q", line)
 	}
-	for l.line() != "" {
+	for l.line() != "" { //nolint:revive // what it says is tested elsewhere
 	}
 	if line := l.line(); !strings.HasPrefix(line, "retry: ") {
 		l.t.Fatalf("the body begins with %q", line)
