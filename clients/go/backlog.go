@@ -12,6 +12,8 @@ const (
 	maxLeaps = 3
 	// maxClimb is how many seqs a follower may be behind that doesn't know what others were told meanwhile: so far it gets by steps.
 	maxClimb = 1 + maxLeaps*maxBacklog
+	// milestones are so many seqs apart, as many as one leap leads on.
+	milestones = maxBacklog
 )
 
 // backlog is the heads that were signalled and are not reached yet, oldest first, all of one epoch, maxBacklog at most. At them
@@ -33,6 +35,14 @@ func (b backlog) beyond(have cursor) backlog {
 		b = b[1:]
 	}
 	return b
+}
+
+// milestone is where all who are far behind a head go first: the last one before it, or the head itself where none lies between.
+func (c cursor) milestone(head cursor) cursor {
+	if seq := head.seq / milestones * milestones; seq > c.seq && seq < head.seq {
+		return cursor{text: head.epoch + "-" + strconv.FormatInt(seq, 10), epoch: head.epoch, seq: seq}
+	}
+	return head
 }
 
 // next is the cursor one seq on.

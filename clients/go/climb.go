@@ -10,16 +10,19 @@ import (
 
 // mayClimb tells whether a follower goes to the newest head by steps, whose URLs all share who ever were where it is.
 func (f *follower) mayClimb(now signals) bool {
-	ours := now.mode() == Live && now.head.compare(f.have) > 0 && !f.have.isZero() && f.have.base == 0
-	return ours && !f.direct && (f.have.compare(now.gap) >= 0 || now.head.seq-f.have.seq <= maxClimb)
+	return now.mode() == Live && now.head.compare(f.have) > 0 && !f.have.isZero() && f.have.base == 0 && !f.direct
 }
 
 // climb brings a follower to the newest head by the steps that the crowd took, which caches hold: one at first, and when that was
-// answered with an old step, those after it at once. What they leave, and whatever goes wrong, is for a pull of the
-// newest, so that it takes two round trips as a rule, and five at most.
+// answered with an old step, those after it at once. Where they don't lead, a milestone does, and steps from there; whatever goes
+// wrong is for a pull of the newest. So it takes two round trips as a rule, and a few more from far behind.
 func (f *follower) climb(ctx context.Context, now signals) error {
 	known, from := now.head, f.have
-	pages, err := f.pull(ctx, from.next(), now)
+	first := from.next()
+	if from.compare(now.gap) < 0 && known.seq-from.seq > maxClimb {
+		first = from.milestone(known)
+	}
+	pages, err := f.pull(ctx, first, now)
 	if err != nil || pages == 0 {
 		f.direct = true
 		return err
@@ -37,9 +40,12 @@ func (f *follower) climb(ctx context.Context, now signals) error {
 			known = now.head
 		}
 		if pages > 1 || leaps == maxLeaps { // where one step takes several pages, the next may as well
-			pages, err = f.pull(ctx, known, now)
-			f.direct = pages == 0
-			return err
+			if pages, err = f.pull(ctx, f.have.milestone(known), now); err != nil || pages == 0 {
+				f.direct = true
+				return err
+			}
+			single, leaps = false, -1
+			continue
 		}
 		var ok bool
 		if single, ok, err = f.leap(ctx, f.places(now.ahead, known, single), known); err != nil || !ok {

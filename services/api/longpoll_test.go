@@ -153,6 +153,7 @@ func TestLongPollsDrain(t *testing.T) {
 			t.Errorf("%d wait; want 2", n)
 		}
 		h.store.reset()
+		h.bus.set(true, nil) // nor does the bus tell any more that nothing is new
 		h.api.Close()
 		wg.Wait()
 		h.wantWait(begin, 4)

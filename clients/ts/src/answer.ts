@@ -29,15 +29,15 @@ export const pageReader = (http: Http, name: string): Read => async (since, atLe
 }
 
 /** Whether a page answers what was asked: `target` is what it has to cover. */
-export function fits({ since, cursor, more }: Page, asked: Cursor, target: Cursor): boolean {
+export const fits = ({ since, cursor, more }: Page, asked: Cursor, target: Cursor): boolean => {
   return since === asked
     && (!asked || (epochOf(cursor) === epochOf(asked) && !newer(asked, cursor))) // forwards
     && !(more && cursor === asked) // leads somewhere
-    && ((asked !== '' && more) || covers(cursor, target)) // new enough
+    && ((asked && more) || covers(cursor, target)) // new enough
 }
 
 /** Throws if a page must not be applied: some cache gave another's, or an old one, or a proxy dropped the query. */
-export function checkFit(page: Page, asked: Cursor, target: Cursor): void {
+export const checkFit = (page: Page, asked: Cursor, target: Cursor): void => {
   if (fits(page, asked, target)) return
-  throw new DoorbellError('wrong_answer', `asked ${asked}..${target}, got ${page.since}..${page.cursor}: does a proxy drop the query?`)
+  throw new DoorbellError('wrong_answer', `asked ${asked}..${target}, got ${page.since}..${page.cursor}: is the query dropped?`)
 }

@@ -20,12 +20,13 @@ interface Entry<F> {
   feed?: F
   /** Follows the head only, for signals. */
   bare?: Follower
+  followers: Set<Follower> // those two
   tabs: Map<number, (() => void) | undefined> // who wants it elsewhere, and what lets go of the items for them
   known?: Cursor | null // the newest head that was told
 }
 
 /** A feed's name is a namespace and parts: `prices:BTC-KRW`. */
-const nameForm = /^[a-z][a-z0-9_-]{0,31}(:[A-Za-z0-9._~@-]+)*$/
+const nameForm = /^[a-z][a-z0-9_-]{0,31}(:[\w.~@-]+)*$/
 
 /** One Doorbell server, as this page sees it. F is what its feeds can do. */
 export interface Doorbell<F extends Feed = Feed> {
@@ -46,7 +47,7 @@ export interface Doorbell<F extends Feed = Feed> {
 }
 
 /** `make` adds to a feed what else it can do. */
-export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<any>) => F): Doorbell<F> {
+export const connect = <F extends Feed>(o: DoorbellOptions, make: (feed: Feed<any>) => F): Doorbell<F> => {
   // While a server renders, there is no location, and nothing is followed.
   const url = o.url || globalThis.location?.origin || 'http://localhost'
   if (!/^https?:\/\/[^?#]*$/.test(url)) throw new TypeError(`no URL such as https://host/path: ${url}`)
@@ -62,19 +63,17 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
       if (!nameForm.test(name) || name.length > 128) {
         throw new TypeError(`no name such as prices:BTC-KRW: ${name}`)
       }
-      entries.set(name, (e = { tabs: new Map() }))
+      entries.set(name, (e = { followers: new Set(), tabs: new Map() }))
     }
     return e
   }
-  const followers = ({ feed, bare }: Entry<F>): Follower[] => [feed?.puller, bare].filter((f) => !!f)
-  const each = (f: (follower: Follower) => void) => {
-    for (const e of entries.values()) followers(e).forEach(f)
-  }
+  const each = (f: (follower: Follower) => void) => entries.forEach((e) => e.followers.forEach(f))
   const join = (f: Follower) => f.link(link, !tabs.leads)
   const getFeed = (name: string): F => {
     const e = entry(name)
     if (!e.feed) {
       e.feed = make(createFeed(name, host))
+      e.followers.add(e.feed.puller)
       join(e.feed.puller)
     }
     return e.feed
@@ -110,7 +109,7 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
   const hear = (n: News) => {
     const e = entry(n.feed)
     if (n.k === 'head') e.known = n.with[0]
-    for (const f of followers(e)) (f as any)[n.k]?.(...n.with)
+    for (const f of e.followers) (f as any)[n.k]?.(...n.with)
   }
   const wake = () => {
     if (tabs.leads) ladder.wake()
@@ -133,17 +132,20 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
   const linkMessage = (lead?: boolean): TabMessage => ({ k: 'link', link: { ...link, error: undefined }, lead })
   /** Gives what this tab has read to the others. */
   const share = (feed: string, page: Page) => post({ k: 'offer', feed, with: [page] })
-  const letGo = (e: Entry<F>, tab?: number) => {
-    for (const [id, release] of e.tabs) {
-      if (tab && id !== tab) continue
-      release?.()
-      e.tabs.delete(id)
+  /** Follows nothing any more for a tab, or for all. */
+  const letGo = (tab?: number) => {
+    for (const { tabs } of entries.values()) {
+      for (const [id, release] of tabs) {
+        if (tab && id !== tab) continue
+        release?.()
+        tabs.delete(id)
+      }
     }
   }
   /** Follows for another tab what it wants, and tells it what is known. */
   const serve = ({ feeds, wake }: TabMessage & { k: 'want' }, tab: number) => {
     tabs.post(linkMessage(), tab)
-    for (const e of entries.values()) letGo(e, tab) // a feed lingers
+    letGo(tab) // a feed lingers
     for (const [name, cursor] of Object.entries(feeds)) {
       const e = entry(name)
       e.tabs.set(tab, cursor === null ? undefined : getFeed(name).subscribe(() => {}))
@@ -165,6 +167,7 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     problem: (name, e) => getFeed(name).puller.refused(e),
   }
 
+  const end = new AbortController()
   const http = createHttp(url, o)
   const host: FeedHost = { http, moved: update, share }
   const ladder = createLadder(http, sink, rungs.filter(([t]) => (o.transports as string[] | undefined)?.includes(t) ?? true), linked)
@@ -176,31 +179,32 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     },
     follow() {
       wanted = ''
-      for (const e of entries.values()) letGo(e)
+      letGo()
       ladder.update()
       want()
     },
     message(m, from) {
-      if (m.k === 'want') {
-        if (tabs.leads) serve(m, from)
+      if (m.k === 'offer') hear(m)
+      else if (tabs.leads) {
+        if (m.k === 'want') serve(m, from)
       } else if (m.k === 'link') {
-        if (tabs.leads) return
         linked(m.link)
         if (m.lead) want(true)
-      } else if (m.k === 'offer' || (m.k !== 'take' && !tabs.leads)) hear(m)
+      } else if (m.k !== 'want' && m.k !== 'take') hear(m)
     },
     gone(tab) {
-      for (const e of entries.values()) letGo(e, tab)
+      letGo(tab)
       update()
     },
-  })
-  const stopWatching = watchEnvironment(wake)
+  }, end.signal)
+  watchEnvironment(wake, end.signal)
 
   return {
     feed: getFeed,
     bare(name, make) {
       const e = entry(name)
       const follower = (e.bare ??= make(host))
+      e.followers.add(follower)
       join(follower)
       if (e.known !== undefined) follower.head(e.known, 0, true)
       return follower as any
@@ -208,15 +212,14 @@ export function connect<F extends Feed>(o: DoorbellOptions, make: (feed: Feed<an
     get link() {
       return link
     },
-    onLink: (listener, { signal } = {}) => listen(watchers, listener, signal),
+    onLink: (listener, options) => listen(watchers, listener, options),
     get leads() {
       return tabs.leads
     },
     wake,
     close() {
-      stopWatching()
+      end.abort()
       ladder.close()
-      tabs.close()
       each((f) => f.stop())
     },
   }

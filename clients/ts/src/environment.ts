@@ -13,8 +13,8 @@ const enum Bound {
   glance = 10_000,
 }
 
-/** Calls back when what was connected may be dead, or what was stale is wanted again. Gives what stops it. */
-export function watchEnvironment(wake: () => void): () => void {
+/** Calls back when what was connected may be dead, or what was stale is wanted again, until the signal ends it. */
+export const watchEnvironment = (wake: () => void, end: AbortSignal): void => {
   let last = now()
   let hiddenAt = last
   const clock = setInterval(() => {
@@ -23,22 +23,18 @@ export function watchEnvironment(wake: () => void): () => void {
     if (slept > (hidden() ? Bound.asleepHidden : Bound.asleep)) wake()
   }, Bound.tick)
   ;(clock as { unref?: () => void }).unref?.() // a process of Node may end
-  const end = new AbortController()
-  for (const name of ['online', 'pageshow', 'resume']) listenTo(name, wake, end.signal)
+  end.addEventListener('abort', () => clearInterval(clock))
+  for (const name of ['online', 'pageshow', 'resume']) listenTo(name, wake, end)
   listenTo('visibilitychange', () => {
     if (hidden()) hiddenAt = now()
     else if (now() - hiddenAt > Bound.glance) wake()
-  }, end.signal)
-  return () => {
-    clearInterval(clock)
-    end.abort()
-  }
+  }, end)
 }
 
 /** Hears of an event of the page; those of its document come up to the window. In other runtimes there are none. */
 export const listenTo = (name: string, f: () => void, signal: AbortSignal): void => globalThis.addEventListener?.(name, f, { signal })
 
 /** The page is there but nobody sees it. */
-export const hidden = () => !!globalThis.document?.hidden
+export const hidden = () => globalThis.document?.hidden
 /** The browser says that there is no network at all. */
 export const offline = () => globalThis.navigator?.onLine === false

@@ -25,15 +25,13 @@ export class DoorbellError extends Error {
 }
 
 /** What isn't Doorbell's answer. */
-export function badAnswer(kind: string): DoorbellError {
-  return new DoorbellError('bad_answer', `no ${kind}: is this Doorbell?`)
-}
+export const badAnswer = (kind: string): DoorbellError => new DoorbellError('bad_answer', `no ${kind}: is this Doorbell?`)
 
 /** Nothing came for so long that nothing will. */
-export const silent = (): DoorbellError => new DoorbellError('silent', 'nothing comes')
+export const silent = (): DoorbellError => new DoorbellError('silent', 'no answer')
 
 /** Makes any thrown thing a DoorbellError: what JSON can't read is `bad_answer`, and what fetch throws is `network`. */
-export function asError(e: unknown): DoorbellError {
+export const asError = (e: unknown): DoorbellError => {
   return e instanceof DoorbellError ? e
     : e instanceof SyntaxError ? badAnswer('JSON')
     : new DoorbellError('network', String(e))

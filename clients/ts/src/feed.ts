@@ -63,7 +63,7 @@ const enum Bound {
   linger = 1_000,
 }
 
-export function createFeed(name: string, host: FeedHost): Feed<any> {
+export const createFeed = (name: string, host: FeedHost): Feed<any> => {
   const listeners = new Set<(change: FeedChange) => void>()
   const watchers = new Set<(status: FeedStatus) => void>()
   let followers = 0
@@ -98,13 +98,13 @@ export function createFeed(name: string, host: FeedHost): Feed<any> {
     puller.stop()
     host.moved()
   }
-  const follow = <A>(set: Set<(a: A) => void>, listener: (a: A) => void, signal?: AbortSignal) => {
-    if (!signal?.aborted && !followers++ && !following) {
+  const follow = <A>(set: Set<(a: A) => void>, listener: (a: A) => void, options?: Abortable) => {
+    if (!options?.signal?.aborted && !followers++ && !following) {
       following = true
       if (feed.kept) void feed.kept().then(start)
       else start()
     }
-    return listen(set, listener, signal, () => --followers || setTimeout(end, Bound.linger))
+    return listen(set, listener, options, () => --followers || setTimeout(end, Bound.linger))
   }
 
   const feed: Feed<any> = {
@@ -121,8 +121,8 @@ export function createFeed(name: string, host: FeedHost): Feed<any> {
     },
     get: (key) => replica.items.get(key),
     snapshot: () => (copy ??= new Map(replica.items)),
-    subscribe: (listener, { signal } = {}) => follow(listeners, listener, signal),
-    onStatus: (listener, { signal } = {}) => follow(watchers, listener, signal),
+    subscribe: (listener, options) => follow(listeners, listener, options),
+    onStatus: (listener, options) => follow(watchers, listener, options),
     observe: (listener) => void listeners.add(listener),
     emit(keys, reset) {
       version++

@@ -38,7 +38,7 @@ const enum Bound {
   requestTimeout = 30_000,
 }
 
-export function createHttp(url: string, { getToken, credentials = 'same-origin', publicNamespaces }: HttpOptions): Http {
+export const createHttp = (url: string, { getToken, credentials = 'same-origin', publicNamespaces }: HttpOptions): Http => {
   const base = url.replace(/\/+$/, '')
   const open = new Set(publicNamespaces)
   let current: Promise<string | undefined> | undefined
@@ -85,25 +85,18 @@ export function createHttp(url: string, { getToken, credentials = 'same-origin',
         void response.body?.cancel()
         response = await ask(await http.token(token))
       }
-      if (!response.ok) throw await problemOf(response)
-      return response
+      if (response.ok) return response
+      // Some proxy's own page has no code: `http_<status>`.
+      const body = await response.json().catch(() => ({}))
+      throw problem({ ...body, status: response.status }, secondsToMs(response.headers.get('Retry-After')))
     },
   }
   return http
 }
 
-/** Reads an error's body. Some proxy's own page has no code: `http_<status>`. */
-async function problemOf(response: Response): Promise<DoorbellError> {
-  const body = await response.json().catch(() => ({}))
-  return problem({ ...body, status: response.status }, secondsToMs(response.headers.get('Retry-After')))
-}
-
 /** A problem as it stands in a body. */
-export function problem({ status, code, detail, snapshot }: Record<string, any>, retryAfter = 0): DoorbellError {
-  return new DoorbellError(code ?? 'http_' + status, detail ?? '', status, retryAfter, snapshot)
-}
+export const problem = ({ status, code, detail, snapshot }: Record<string, any>, retryAfter = 0): DoorbellError =>
+  new DoorbellError(code ?? 'http_' + status, detail ?? '', status, retryAfter, snapshot)
 
 /** A header in seconds, as ms; 0: not there, or nonsense. */
-export function secondsToMs(header: string | null): number {
-  return (Math.max(0, Math.min(+header!, 3600)) || 0) * 1000
-}
+export const secondsToMs = (header: string | null): number => Math.max(0, Math.min(+header!, 3600) * 1000 || 0)

@@ -50,7 +50,7 @@ const enum Bound {
   climbAtMost = 20_000,
 }
 
-export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], told: (link: Link) => void): Ladder {
+export const createLadder = (http: Http, sink: Sink, rungs: readonly Rung[], told: (link: Link) => void): Ladder => {
   let link = unlinked
   let wanted = false
   let over = false // closed, or the gateway refused this client for good
@@ -61,7 +61,7 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
   let climb = Bound.climbAtLeast
   const timer = createAlarm()
   const backoff = createBackoff()
-  const strikes: number[] = []
+  const strikes = rungs.map(() => 0)
   const restUntil: number[] = []
 
   const say = (transport: Transport, error?: DoorbellError, degraded = false) => told((link = { transport, degraded, error }))
@@ -94,7 +94,7 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
   const tryFrom = (rung: number, to = at, error?: DoorbellError) => {
     timer()
     giveUp()
-    while (rung < to && (restUntil[rung] ?? 0) > now()) rung++
+    while (rung < to && restUntil[rung]! > now()) rung++
     if (rung < to) return open(rung, to)
     if (line) return planClimb()
     patience = Math.min(patience * 1.5, Bound.patienceAtMost)
@@ -154,7 +154,7 @@ export function createLadder(http: Http, sink: Sink, rungs: readonly Rung[], tol
       backoff.reset()
       climb = Bound.climbAtLeast
     } else if (e.status !== 4001) {
-      const n = (strikes[rung] = (strikes[rung] ?? 0) + 1)
+      const n = ++strikes[rung]!
       if (n >= Bound.strikesAllowed) {
         restUntil[rung] = now() + Math.min(Bound.restAtLeast * 2 ** (n - Bound.strikesAllowed), Bound.restAtMost)
         return tryFrom(rung + 1)

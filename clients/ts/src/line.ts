@@ -59,29 +59,28 @@ interface Frame {
 }
 
 /** Why a connection was closed. 4029 says in its reason how long to stay away: "5000 ms". */
-export function whyClosed(code: number, reason = ''): DoorbellError {
-  return new DoorbellError('closed', `${code} ${reason}`, code, code === 4029 ? parseInt(reason) || 30_000 : 0)
-}
+export const whyClosed = (code: number, reason = ''): DoorbellError =>
+  new DoorbellError('closed', `${code} ${reason}`, code, code === 4029 ? parseInt(reason) || 30_000 : 0)
 
 /** Takes one frame of WebSocket or SSE. `renew`: the token ends soon. `again`: what was denied is to be asked again after a while. */
-export function takeFrame(f: Frame, sink: Sink, events: LineEvents, renew: () => void, again: () => void): void {
-  const { denied = {}, subscribed, changed, spread, goaway, degraded, error, expiring, close } = f
+export const takeFrame = (f: Frame, sink: Sink, events: LineEvents, renew: () => void, again: () => void): void => {
   const heads = (cursors: Record<string, Cursor | null> | undefined, first: boolean) => {
-    for (const [feed, cursor] of Object.entries(cursors ?? {})) sink.news({ k: 'head', feed, with: [cursor, spread, first] })
+    for (const feed in cursors) sink.news({ k: 'head', feed, with: [cursors[feed]!, f.spread, first] })
   }
-  for (const [feed, reason] of Object.entries(denied)) {
+  for (const feed in f.denied) {
+    const reason = f.denied[feed]!
     if (reason === 'unavailable') {
       // Nobody can tell right now. Whoever answers reads can, maybe, so it is polled meanwhile.
       heads({ [feed]: null }, false)
       again()
     } else sink.news({ k: 'deny', feed, with: [reason] })
   }
-  if (subscribed) events.up()
-  heads(subscribed, true)
-  heads(changed, false)
-  if (degraded != null) events.degraded(degraded)
-  if (goaway) events.goaway(goaway.in_ms)
-  if (expiring) renew()
-  if (close) events.down(whyClosed(close.code, close.reason))
-  if (error) events.down(problem(error))
+  if (f.subscribed) events.up()
+  heads(f.subscribed, true)
+  heads(f.changed, false)
+  if (f.degraded != null) events.degraded(f.degraded)
+  if (f.goaway) events.goaway(f.goaway.in_ms)
+  if (f.expiring) renew()
+  if (f.close) events.down(whyClosed(f.close.code, f.close.reason))
+  if (f.error) events.down(problem(f.error))
 }

@@ -1,10 +1,12 @@
 // Listeners of applications.
 
+import type { Abortable } from './types.js'
+
 /**
  * Adds a listener until the function that is given back is called, or the signal ends; then `ended` is. The same function may
  * listen twice.
  */
-export function listen<A>(set: Set<(a: A) => void>, listener: (a: A) => void, signal?: AbortSignal, ended?: () => void): () => void {
+export const listen = <A>(set: Set<(a: A) => void>, listener: (a: A) => void, { signal }: Abortable = {}, ended?: () => void): () => void => {
   const mine = (a: A) => listener(a)
   const stop = () => {
     if (!set.delete(mine)) return
@@ -17,7 +19,7 @@ export function listen<A>(set: Set<(a: A) => void>, listener: (a: A) => void, si
 }
 
 /** Tells all of them. A listener's mistake is its own. */
-export function tell<A>(set: Iterable<(a: A) => void>, a: A): void {
+export const tell = <A>(set: Iterable<(a: A) => void>, a: A): void => {
   for (const f of set) {
     try {
       f(a)

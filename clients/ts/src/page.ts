@@ -22,7 +22,7 @@ export interface Page {
 }
 
 /** Checks what came as JSON. Throws `bad_answer` for what is no page. */
-export function parsePage(wire: any): Page {
+export const parsePage = (wire: any): Page => {
   const changes = wire?.items ?? wire?.changes
   if (!wire?.cursor || !Array.isArray(changes)) throw badAnswer('page')
   return { since: checkCursor(wire.since ?? ''), cursor: checkCursor(wire.cursor), more: !!wire.more, trimmed: wire.trimmed ?? 0, changes }

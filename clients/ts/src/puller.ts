@@ -3,7 +3,7 @@
 //   signal, poll, wake ──▶ due ──▶ read (one at a time) ──▶ fits? ──▶ replica
 
 import { checkFit, fits, type Answer, type Read } from './answer.js'
-import { checkCursor, epochOf, newer, walks, type Cursor } from './cursor.js'
+import { checkCursor, epochOf, newer, next, seqOf, walks, type Cursor } from './cursor.js'
 import { offline } from './environment.js'
 import { DoorbellError, asError } from './errors.js'
 import { unlinked, type Link } from './ladder.js'
@@ -16,6 +16,11 @@ import type { FeedStatus } from './types.js'
 const enum Bound {
   /** So many heads that were signalled and not reached are remembered; when there would be more, only the newest. */
   stepsRemembered = 16,
+  /** So many steps are asked for at once, and so often in a row. */
+  stepsAtOnce = 16,
+  leaps = 3,
+  /** Who doesn't know what others were told goes by steps when it is so many seqs behind at most: so far they lead. */
+  climb = 1 + leaps * stepsAtOnce,
   resetsAllowed = 3,
   resetsWithin = 10_000,
   resetRest = 15_000,
@@ -73,9 +78,10 @@ export interface Puller extends Follower {
   restore(page: Page): void
 }
 
-export function createPuller({ replica, read, applied, changed: told }: PullerOptions): Puller {
+export const createPuller = ({ replica, read, applied, changed: told }: PullerOptions): Puller => {
   // What is known of the head.
   let heads: Cursor[] = [''] // signalled and not reached, in order; the last is the newest, reached or not. Never changed in place
+  let gap: Cursor = '' // up to here others may have been told of heads that are not known
   let exists: boolean | undefined // undefined: nobody said
   let unknown = false // the gateway doesn't know the head
   let floor: Cursor = '' // what the next snapshot has to cover
@@ -123,10 +129,10 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
     told(next)
   }
 
-  /** A newer head. Only those that everybody is signalled are steps of the way that the crowd goes. */
-  const remember = (to: Cursor, signalled: boolean) => {
-    const steps = [...heads.filter(ahead), to]
-    heads = signalled && !polls() && steps.length <= Bound.stepsRemembered && epochOf(steps[0]!) === epochOf(to) ? steps : [to]
+  /** A newer head. `follows`: there was none between it and the last. */
+  const remember = (to: Cursor, follows: boolean) => {
+    heads = [...heads.filter(ahead), to]
+    if (!follows || heads.length > Bound.stepsRemembered || epochOf(heads[0]!) !== epochOf(to)) heads = [gap = to]
   }
 
   /** Tells how it is, and plans the next read. */
@@ -142,29 +148,47 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
   const catchUp = async () => {
     const { signal } = (busy = new AbortController())
     dueAt = retryAt = 0
-    let target: Cursor = ''
+    let target = floor
     try {
-      if (replica.from && epochOf(head()) > epochOf(replica.from)) {
-        startOver(head()) // no delta leads there, so ask for none
-        if (notBefore > now()) return
-      }
-      target = floor
-      let known = heads
-      for (let more = true; more && active; ) {
+      let known = head()
+      const climbs = ahead() && !error && link.transport !== 'long-poll'
+      let leaps = newer(gap, replica.from) && seqOf(known) - seqOf(replica.from) > Bound.climb ? 0 : 1 + Bound.leaps
+      let single = false // changes come one by one
+      let more = false
+      do {
+        if (dueAt <= now()) known = head()
+        if (!more && replica.from && epochOf(known) > epochOf(replica.from)) {
+          startOver(known) // no delta leads there, so ask for none
+          if (notBefore > now()) return
+        }
         const { from } = replica
-        const steps = known.filter(ahead)
-        const since = small && steps[0] && !walks(from) ? '' : from
-        // The oldest is what those who were on time have asked for, so caches hold it.
-        const step = (since && !walks(from) ? steps[0] : steps.at(-1)) ?? ''
-        if (newer(step, target)) target = step
-        more = take(from, since, target, await read(since, target, signal))
-        if (more) known = heads = [head()]
-      }
-      // A cache gave an old step. The way on is known, so all of it is asked for at once.
-      const way = [replica.from, ...known.filter(ahead)]
-      const rest = await Promise.all(way.slice(1).map((to, i) => read(way[i]!, to, signal)))
-      rest.forEach((a, i) => take(way[i]!, way[i]!, way[i + 1]!, a))
-      if (known.some(ahead)) heads = [head()]
+        const deltas = climbs && from && !walks(from) && !small && !polls()
+        const steps = deltas && leaps-- > 0
+        if (!more && newer(known, target || from)) {
+          // Where steps don't lead, a milestone does, which all who are far behind share, and steps from there.
+          const milestone = next(known, -seqOf(known) % Bound.stepsAtOnce)
+          target = steps && leaps === Bound.leaps ? next(from) : deltas && newer(milestone, from) ? milestone : known
+          if (!steps) leaps = Bound.leaps
+        }
+        const asked: Parameters<typeof take>[] = []
+        // One step goes first: where nothing caches, its answer is the newest. Others may have been wherever the next begin.
+        let at = from
+        do {
+          const since = small && target ? '' : at
+          const to = steps ? next(at) : target
+          const answer = read(since, to, signal)
+          answer.catch(() => 0) // it may not be needed
+          asked.push([at, since, to, answer])
+          at = single ? to : (heads.find((h) => newer(h, at)) ?? known)
+        } while (steps && leaps < Bound.leaps && asked.length < Bound.stepsAtOnce && newer(known, at))
+        more = single = false
+        for (const question of asked) {
+          more ||= await take(...question)
+          single ||= replica.from === question[2]
+        }
+        if (more) leaps = 0
+        // Short of what was known when it was asked: a cache gave an old step.
+      } while (replica.from && (more || newer(known, replica.from)))
     } catch (e) {
       if (!signal.aborted) failed(asError(e), target)
     } finally {
@@ -173,25 +197,23 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
     }
   }
 
-  /** Takes the answer to a question that was asked at `at`; tells whether more follows. */
-  const take = (at: Cursor, since: Cursor, target: Cursor, a: Answer): boolean => {
-    const { page } = a
+  /** Takes an answer if it is needed; tells whether more follows. */
+  const take = async (at: Cursor, since: Cursor, target: Cursor, answer: Promise<Answer>): Promise<boolean> => {
+    if (replica.from !== at) return false // another answer led over it
+    const { page, small: tiny, pollAfter } = await answer
     const { cursor, more } = page
-    if (replica.from !== at) {
-      // Something else came meanwhile, and that was for nothing.
-      if (behind()) dueAt = now()
-      return false
-    }
+    if (replica.from !== at) return false // something else came meanwhile
     checkFit(page, since, target)
-    small = a.small && !more
-    if (since !== at && more) return true // too large by now for one answer: by delta, then
-    if (since || ahead(cursor)) apply(page, true)
-    error = undefined
+    small = tiny && !more
+    // A snapshot that was pulled may be too large by now for one answer: by delta, then.
+    if (since === at || !more) apply(page, true)
     backoff.reset()
-    if (more) return true
-    pace.answered(cursor !== at, a.pollAfter)
-    caughtUp()
-    return false
+    error = undefined
+    if (!more) {
+      pace.answered(cursor !== at, pollAfter)
+      caughtUp()
+    }
+    return more
   }
 
   const apply = (page: Page, read: boolean) => {
@@ -215,9 +237,8 @@ export function createPuller({ replica, read, applied, changed: told }: PullerOp
 
   /** Plans what to do about a failure. */
   const failed = (e: DoorbellError, target: Cursor) => {
-    heads = [head()]
     if (e.status === 410) {
-      const to = /at_least=([0-9a-z]{7}-\d+)/.exec(e.snapshot)?.[1] ?? ''
+      const to = /at_least=(\w{7}-\d+)/.exec(e.snapshot)?.[1] ?? ''
       // The primary says that this client was ahead of the feed: what was signalled up to there is history that is no more.
       if (to && newer(replica.from, to) && !ahead()) heads = [to]
       return startOver(to)

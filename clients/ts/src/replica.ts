@@ -36,7 +36,7 @@ export interface Replica {
   snapshot(): Page | undefined
 }
 
-export function createReplica(): Replica {
+export const createReplica = (): Replica => {
   let rows = new Map<string, Row>()
   let staged = rows // of a walk that has not arrived
   const r: Replica = {
@@ -60,7 +60,7 @@ export function createReplica(): Replica {
       r.from = cursor
       staged = next
       if (more && next !== rows) return
-      const reset = r.have !== '' && (epochOf(r.have) !== epochOf(cursor) || newer(r.have, cursor))
+      const reset = !!r.have && (epochOf(r.have) !== epochOf(cursor) || newer(r.have, cursor))
       if (next !== rows) {
         keys.clear()
         for (const key of rows.keys()) if (!next.has(key)) keys.add(key)
@@ -80,8 +80,9 @@ export function createReplica(): Replica {
       }
     },
     snapshot() {
-      if (!r.have || r.from !== r.have) return
-      return { since: '', cursor: r.have, more: false, trimmed: r.trimmed, changes: [...rows].map(([key, row]) => ({ key, ...row })) }
+      if (r.have && r.from === r.have) {
+        return { since: '', cursor: r.have, more: false, trimmed: r.trimmed, changes: [...rows].map(([key, row]) => ({ key, ...row })) }
+      }
     },
   }
   return r

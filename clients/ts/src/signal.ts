@@ -73,7 +73,7 @@ function createSignals(feed: string, host: FeedHost): Signals {
       return heard && !puller.behind() ? replica.have : undefined
     },
     follow(listener, signal) {
-      const stop = listen(listeners, listener, signal, () => {
+      const stop = listen(listeners, listener, { signal }, () => {
         setTimeout(() => {
           if (listeners.size) return
           puller.stop()

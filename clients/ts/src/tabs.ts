@@ -37,7 +37,6 @@ export interface Tabs {
   readonly others: boolean
   /** Tells all other tabs, or one. */
   post(m: TabMessage, to?: number): void
-  close(): void
 }
 
 /** In ms, where nothing else is said. An enum, because it is inlined. */
@@ -48,12 +47,10 @@ const enum Bound {
   hiddenTooLong = 60_000,
 }
 
-/** Joins the tabs of that name. Where the browser has no locks, this tab is on its own and leads at once. */
-export function createTabs(name: string | false, events: TabsEvents): Tabs {
+/** Joins the tabs of that name, until the signal ends it. Where the browser has no locks, this tab is on its own and leads at once. */
+export const createTabs = (name: string | false, events: TabsEvents, signal: AbortSignal): Tabs => {
   const locks: LockManager | undefined = globalThis.navigator?.locks
   const id = Math.random()
-  const end = new AbortController()
-  const { signal } = end
   const known = new Set<number>()
   const answer = createAlarm()
   let asked = false // and the leader has not answered yet
@@ -122,6 +119,11 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
     leads = true
     queueMicrotask(() => signal.aborted || events.lead())
   }
+  signal.addEventListener('abort', () => {
+    answer()
+    resign?.()
+    channel?.close()
+  })
 
   return {
     get leads() {
@@ -131,11 +133,5 @@ export function createTabs(name: string | false, events: TabsEvents): Tabs {
       return known.size > 0
     },
     post,
-    close() {
-      answer()
-      end.abort()
-      resign?.()
-      channel?.close()
-    },
   }
 }

@@ -1,4 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
+import { DoorbellError } from '../src/errors.js'
+import { parsePage } from '../src/page.js'
 import { connect, expectSame, pass, server, useFakes } from './fake/setup.js'
 
 useFakes()
@@ -13,7 +15,7 @@ const follow = async (name = 'a', o = {}) => {
 }
 
 describe('catching up', () => {
-  it('reads a snapshot, then exactly the changes since, at the signalled cursor', async () => {
+  it('reads a snapshot, then exactly the changes since', async () => {
     server.write('a', { key: 'x', value: 1 })
     const { feed } = await follow()
     expect(feed.get('x')).toBe(1)
@@ -21,7 +23,7 @@ describe('catching up', () => {
     await pass(50)
     expectSame(feed.items, 'a')
     expect(feed.cursor).toBe(head)
-    expect(server.reads()).toEqual(['a', 'a/changes?since=0k00001-1&at_least=0k00001-3'])
+    expect(server.reads()).toEqual(['a', 'a/changes?since=0k00001-1&at_least=0k00001-2'])
     expect(feed.status).toMatchObject({ state: 'live', transport: 'websocket', staleSince: 0 })
   })
 
@@ -159,6 +161,20 @@ describe('resets', () => {
     expect(feed.status.state).toBe('live')
   })
 
+  it('rests also when it hears of them while it reads', async () => {
+    server.write('a', { key: 'x', value: 1 })
+    const { feed } = await follow()
+    server.latency = 50
+    const head = server.write('a', { key: 'x', value: 2 })
+    await pass(80) // asked, and on the way
+    for (let i = 0; i < 3; i++) feed.puller.refused(new DoorbellError('reset', '', 410, 0, '/v1/feeds/a?at_least=' + head))
+    await pass(14_000)
+    expect(server.reads()).toHaveLength(2)
+    expect(feed.status.error?.code).toBe('reset_loop')
+    await pass(17_000)
+    expectSame(feed.items, 'a')
+  })
+
   it('starts over when the server lost what this client has seen', async () => {
     for (let i = 0; i < 5; i++) server.write('a', { key: 'k' + i, value: i })
     const { feed } = await follow()
@@ -189,6 +205,23 @@ describe('answers that do not fit', () => {
     expect([...feed.items.keys()]).toEqual(['x', 'y'])
     server.meddle = undefined
     await pass(40_000)
+    expectSame(feed.items, 'a')
+  })
+
+  it('drops one that something else has overtaken', async () => {
+    server.write('a', { key: 'x', value: 1 })
+    const { feed } = await follow()
+    const f = server.feed('a')
+    f.write([{ key: 'x', value: 2 }])
+    const late = f.read('0k00001-1', '', 10)
+    server.meddle = () => Response.json(late)
+    server.latency = 50
+    server.signal('a')
+    await pass(80) // asked, and on the way
+    f.write([{ key: 'x', value: 3 }, { key: 'y', value: 4 }])
+    feed.puller.offer(parsePage(f.read('0k00001-1', '', 10)))
+    await pass(100)
+    expect(feed.cursor).toBe('0k00001-4')
     expectSame(feed.items, 'a')
   })
 

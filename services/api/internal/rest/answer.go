@@ -104,22 +104,27 @@ var (
 func (a *answer) send(s *Server, c *gin.Context, pollAfter []string) {
 	h := c.Writer.Header()
 	h["Doorbell-Poll-After"] = pollAfter
+	matched := a.matched(c.Request)
+	var b body
+	if !matched {
+		var e encoding
+		if b, e = a.body(c.Request.Header["Accept-Encoding"]); e != identity {
+			h["Content-Encoding"] = encodingNames[e]
+		}
+		h["Content-Type"] = contentJSON
+		h["Content-Length"] = b.length
+	}
+	// Lines are promised last: nothing may come between that and the answer that they go with.
 	if !a.public || !a.shared || !lines.Send(c.Request, a.lines()) {
 		a.setFields(h)
 	} else if s.Traces != nil {
 		traceCursor(c.Request.Context(), a.cursor[0])
 	}
-	if a.matched(c.Request) {
+	if matched {
 		c.Writer.WriteHeader(http.StatusNotModified)
 		c.Writer.WriteHeaderNow()
 		return
 	}
-	b, e := a.body(c.Request.Header["Accept-Encoding"])
-	if e != identity {
-		h["Content-Encoding"] = encodingNames[e]
-	}
-	h["Content-Type"] = contentJSON
-	h["Content-Length"] = b.length
 	s.writeBody(c, b.bytes)
 }
 

@@ -35,7 +35,8 @@ type Feed struct {
 	begun, seen, doubted, missed uint64
 	life                         uint64
 	filling, next                *fill
-	// failed: the last fill found nobody to ask; gone: and nothing speaks for there being somebody again. resting: it was a moment ago.
+	// failed: the last fill found nobody to ask; gone: and nothing speaks for there being somebody again. resting: a fill
+	// has come to nothing a moment ago.
 	failed, gone, resting bool
 	polls                 list
 	// large: in this epoch a snapshot doesn't fit the window; far: nor does a delta from this seq of it.

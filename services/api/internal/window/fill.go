@@ -92,7 +92,7 @@ func (f *Feed) fill(fl *fill, v *View, life uint64) {
 			f.beginLocked(next)
 		}
 	}
-	if f.gone {
+	if err != nil {
 		f.restLocked()
 	}
 	f.mu.Unlock()

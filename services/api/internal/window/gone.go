@@ -8,7 +8,7 @@ import (
 	"github.com/doorbell-sync/doorbell/services/api/internal/admission"
 )
 
-// gonePause is how long a store that was gone is left alone by those who wait, or have been answered from memory.
+// gonePause is how long a store that couldn't answer is left alone by those who wait, or have been answered from memory.
 const gonePause = time.Second
 
 // gone tells whether a question has come to nothing in a way that the next one would as well: there is no database to ask, or no
@@ -38,8 +38,8 @@ func (f *Feed) lastLocked(q store.Query, floor Floor) (Reading, bool) {
 	return Reading{Delta: d, View: v}, true
 }
 
-// restLocked leaves the store alone for a while after it was gone. Then it is asked on behalf of those who wait for what it has been
-// told to have: no signal will say that it is back.
+// restLocked leaves the store alone for a while after it was gone, or too slow. Then it is asked on behalf of those who wait for what it has been
+// told to have: no signal will say that it is well again.
 func (f *Feed) restLocked() {
 	if f.resting {
 		return
@@ -50,7 +50,7 @@ func (f *Feed) restLocked() {
 		defer f.mu.Unlock()
 		f.resting = false
 		waited := !f.polls.empty() && (f.doubtfulLocked() || f.polls.anyMet(f.head.Cursor))
-		if f.gone && f.filling == nil && !f.retired.Load() && waited {
+		if f.filling == nil && !f.retired.Load() && waited {
 			f.fillLocked(want{})
 		}
 	})

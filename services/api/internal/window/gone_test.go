@@ -1,6 +1,7 @@
 package window
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,9 @@ import (
 // leaving is a Store whose feeds are all at 3, until it is gone: then it takes its time to say so.
 type leaving struct {
 	takes time.Duration
+	says  error // nil: that it is gone
 	gone  atomic.Bool
+	more  atomic.Int64 // changes since
 	asked atomic.Int64
 }
 
@@ -24,9 +27,10 @@ func (l *leaving) Delta(_ context.Context, _ feed.Name, q store.Query) (feed.Del
 	l.asked.Add(1)
 	if l.gone.Load() {
 		time.Sleep(l.takes)
-		return feed.Delta{}, store.ErrUnavailable
+		return feed.Delta{}, cmp.Or(l.says, store.ErrUnavailable)
 	}
-	return feed.Delta{Since: q.Since, Head: at(3), Cursor: at(3)}, nil
+	head := at(3 + l.more.Load())
+	return feed.Delta{Since: q.Since, Head: head, Cursor: head}, nil
 }
 
 // hotFeed is a feed that is in memory and believed; then its store goes.
@@ -93,6 +97,24 @@ func TestAStoreThatOthersReach(t *testing.T) {
 			if took := time.Since(begun); took > 3*st.takes {
 				t.Errorf("answered after %s", took)
 			}
+		}
+	})
+}
+
+// TestAStoreThatIsTooSlow for what was signalled: who waits for that hears of it when it can be loaded.
+func TestAStoreThatIsTooSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &leaving{takes: 5 * time.Second, says: context.DeadlineExceeded}
+		f := hotFeed(t, st)
+		p := f.w.NewPoll()
+		defer p.Leave()
+		p.On(f, Beyond(at(3)))
+		f.told(bus.At(at(4)))
+		time.Sleep(time.Second)
+		st.more.Store(1)
+		st.gone.Store(false)
+		if !p.Wait(t.Context(), 20*time.Second) {
+			t.Error("it was not woken")
 		}
 	})
 }

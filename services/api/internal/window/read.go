@@ -46,8 +46,11 @@ type Reading struct {
 // Errors: those of store.Reader's Delta, ErrBehind, ErrFull, ErrClosed, ctx's.
 func (f *Feed) Read(ctx context.Context, q store.Query, floor Floor) (Reading, error) {
 	f.mu.Lock()
-	arrived := f.begun
+	arrived, retired := f.begun, f.retired.Load()
 	f.mu.Unlock()
+	if retired {
+		return f.w.Feed(f.name).Read(ctx, q, floor)
+	}
 	asked := f.w.asked.Load()
 	var until time.Time
 	if !floor.IsZero() {
@@ -57,7 +60,12 @@ func (f *Feed) Read(ctx context.Context, q store.Query, floor Floor) (Reading, e
 	if met, told := meets(floor, r.Delta, err); met || !told {
 		return r, err
 	}
-	if err := f.await(ctx, floor, until, arrived); err != nil {
+	p := f.w.NewPoll()
+	defer p.Leave()
+	if on := p.On(f, floor); on != f { // all that it has loaded was asked for since
+		f, arrived = on, 0
+	}
+	if err := f.await(ctx, p, floor, until, arrived); err != nil {
 		return Reading{}, err
 	}
 	r, err = f.read(ctx, q, floor, arrived, f.w.asked.Load())

@@ -35,26 +35,41 @@ type node struct {
 // NewPoll makes a Poll of nothing yet.
 func (w *Windows) NewPoll() *Poll { return &Poll{w: w, wake: make(chan struct{}, 1)} }
 
-// On has the Poll woken when the feed comes to the floor, which it has not as far as v tells (nil: nothing). Leave ends
-// it.
-func (p *Poll) On(f *Feed, floor Floor) {
+// On has the Poll woken when the feed comes to the floor, and gives the feed that it is on, which stays in memory until Leave: f, or
+// the one in its place if the cache has let go of f.
+func (p *Poll) On(f *Feed, floor Floor) *Feed {
 	n := &p.one
 	if n.feed != nil {
 		n = new(node)
 		p.many = append(p.many, n)
 	}
-	n.poll, n.feed, n.floor = p, f, floor
+	n.poll, n.floor = p, floor
+	for !n.join(f) {
+		f = f.w.Feed(f.name)
+	}
+	return f
+}
+
+// join puts the node into the feed's list, unless no signal would come there.
+func (n *node) join(f *Feed) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.retired.Load() {
+		return false
+	}
+	n.feed = f
 	f.polls.push(n)
 	switch {
-	case f.closed, f.retired.Load(): // no signal would come
-		p.rouse()
-	case f.view != nil && floor.Met(f.view.Head):
-		p.rouse()
-	case f.head.Known && floor.Met(f.head.Cursor): // signalled, and not loaded yet
+	case f.closed:
+		n.poll.rouse()
+	case f.view != nil && n.floor.Met(f.view.Head):
+		n.poll.rouse()
+	case f.head.Known && n.floor.Met(f.head.Cursor): // signalled, and not loaded yet
+		f.fillLocked(want{})
+	case f.live && !f.head.Known && f.view == nil: // it may have been signalled to the feed that was here before
 		f.fillLocked(want{})
 	}
+	return true
 }
 
 // Wait waits until one of the feeds has news, which are loaded by then, or until d has passed (up to a tick of the wheel
@@ -143,9 +158,9 @@ func (l *list) anyMet(head feed.Cursor) bool {
 	return false
 }
 
-// await waits until a View meets the floor, at most until then and for one last question. Views of fills that began after
-// arrived count.
-func (f *Feed) await(ctx context.Context, floor Floor, until time.Time, arrived uint64) error {
+// await waits until a View of the feed that p is on meets the floor, at most until then and for one last question. Views of fills that
+// began after arrived count.
+func (f *Feed) await(ctx context.Context, p *Poll, floor Floor, until time.Time, arrived uint64) error {
 	if f.w.waiting.Add(1) > int64(f.w.opts.MaxWaiting) {
 		f.w.waiting.Add(-1)
 		return ErrFull
@@ -154,9 +169,6 @@ func (f *Feed) await(ctx context.Context, floor Floor, until time.Time, arrived 
 	f.w.waits.Add(1)
 	ctx, span := tracing.Start(ctx, "wait for at_least")
 	defer span.End()
-	p := f.w.NewPoll()
-	p.On(f, floor)
-	defer p.Leave()
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {

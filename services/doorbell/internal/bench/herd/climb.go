@@ -27,8 +27,16 @@ type climb struct {
 	leaps  int
 	single bool // a step of the last answers led just one seq on
 	pages  int
-	// straight: a step failed, or steps have left something; the newest is next.
-	straight bool
+	// straight: a step failed; the newest is next. far: it is too far for steps, or they have left something; a milestone is next.
+	straight, far bool
+}
+
+// milestone is the newest place between two cursors that all who are far behind ask for.
+func milestone(at, want wire.Cursor) wire.Cursor {
+	if seq := want.Seq / maxAhead * maxAhead; seq > at.Seq {
+		want.Seq = seq
+	}
+	return want
 }
 
 // next is the cursor one seq on.
@@ -51,27 +59,31 @@ func (c *climb) reached(from, to wire.Cursor) {
 // begin gives the head to ask for at first, of a client at a cursor that wants another.
 func (c *climb) begin(at, want wire.Cursor) wire.Cursor {
 	c.known, c.places, c.leaps, c.single, c.pages = want, nil, 0, false, 0
-	if at.Epoch != want.Epoch || !at.Covers(c.gap) && want.Seq-at.Seq > maxClimb {
-		c.straight = true
-	}
-	if c.straight {
+	c.straight = c.straight || at.Epoch != want.Epoch
+	c.far = c.far || !at.Covers(c.gap) && want.Seq-at.Seq > maxClimb
+	switch {
+	case c.straight:
 		return want
+	case c.far:
+		return milestone(at, want)
 	}
 	return next(at)
 }
 
 // goOn tells, when all that was asked for has been answered, whether there is more to ask for at once: the steps from places, or
-// the newest.
+// a milestone.
 func (c *climb) goOn(at, want wire.Cursor) bool {
 	if c.straight || at.Covers(c.known) {
-		c.straight = false
+		c.straight, c.far = false, false
 		return false
 	}
-	c.known = want
-	if c.pages > 1 || c.leaps == maxLeaps || at.Epoch != want.Epoch {
-		c.straight = true
+	if c.far {
+		c.far, c.leaps = false, 0
+	} else if c.pages > 1 || c.leaps == maxLeaps || at.Epoch != want.Epoch {
+		c.far = true
 		return true
 	}
+	c.known = want
 	c.leaps++
 	c.places = append(c.places, at)
 	if c.single {

@@ -51,7 +51,7 @@ func TestWhoIsLateGoesTheWayOfTheCrowd(t *testing.T) {
 	}
 }
 
-func TestWhatStepsLeaveComesStraight(t *testing.T) {
+func TestWhatStepsLeaveComesByAMilestone(t *testing.T) {
 	c := told(5, 9, 30)
 	c.begin(at(1), at(30))
 	c.pages = 1
@@ -62,7 +62,7 @@ func TestWhatStepsLeaveComesStraight(t *testing.T) {
 		}
 		c.places = nil // and none of them fitted
 	}
-	if !c.goOn(at(3), at(30)) || c.places != nil || c.begin(at(3), at(30)) != at(30) {
+	if !c.goOn(at(3), at(30)) || c.places != nil || c.begin(at(3), at(30)) != at(16) {
 		t.Error("what the steps have left isn't asked for")
 	}
 	c.reached(at(3), at(31))
@@ -75,7 +75,7 @@ func TestWhatStepsLeaveComesStraight(t *testing.T) {
 	}
 }
 
-func TestWhoIsTooFarBehindGoesStraight(t *testing.T) {
+func TestWhoIsTooFarBehindGoesToAMilestone(t *testing.T) {
 	var many []int64
 	for seq := int64(5); seq <= 5*maxAhead; seq += 5 {
 		many = append(many, seq)
@@ -85,7 +85,7 @@ func TestWhoIsTooFarBehindGoesStraight(t *testing.T) {
 		t.Errorf("who was told of all asks for %v", got)
 	}
 	c.remember(at(85), false)
-	if got := c.begin(at(0), at(85)); got != at(85) {
+	if got := c.begin(at(0), at(85)); got != at(80) {
 		t.Errorf("who has forgotten some asks for %v", got)
 	}
 	c = &climb{}
@@ -93,8 +93,12 @@ func TestWhoIsTooFarBehindGoesStraight(t *testing.T) {
 	if got := c.begin(at(1), at(50)); got != at(2) {
 		t.Errorf("after a short break it asks for %v", got)
 	}
-	if got := c.begin(at(0), at(50)); got != at(50) {
+	if got := c.begin(at(0), at(50)); got != at(48) {
 		t.Errorf("after a long break it asks for %v", got)
+	}
+	c.reached(at(0), at(48)) // a cache's answer
+	if !c.goOn(at(48), at(50)) || !slices.Equal(c.places, heads(48)) {
+		t.Errorf("from a milestone it goes on by steps from %v", c.places)
 	}
 	c = told(2, 3)
 	if c.remember(wire.Cursor{Epoch: 8}, false); len(c.ahead) != 1 {
