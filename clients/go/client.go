@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -22,7 +23,8 @@ const (
 
 // ErrFeedName says that a text is not a feed's name: 1 to 128 bytes, parts joined by ':', the first
 // [a-z][a-z0-9_-]{0,31}, the others [A-Za-z0-9._~@-]+.
-var ErrFeedName = errors.New("not a feed name; allowed: 1 to 128 bytes, parts joined by ':', the first [a-z][a-z0-9_-]{0,31}, the others [A-Za-z0-9._~@-]+")
+var ErrFeedName = errors.New("not a feed name; allowed: 1 to 128 bytes, parts joined by ':', " +
+	"the first [a-z][a-z0-9_-]{0,31}, the others [A-Za-z0-9._~@-]+")
 
 var feedName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}(:[A-Za-z0-9._~@-]+)*$`)
 
@@ -114,9 +116,7 @@ func (c *Client) do(ctx context.Context, method, path string, header http.Header
 	if err != nil {
 		return nil, fmt.Errorf("doorbell: %w", err)
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}

@@ -34,7 +34,7 @@ func (f *follower) climb(ctx context.Context, now signals) error {
 		}
 		now := f.box.view()
 		if now.mode() != Live || now.fatal != nil || now.head.epoch != f.have.epoch {
-			return nil // wait sees what it is
+			return nil //nolint:nilerr // now.fatal is an error that wait gives
 		}
 		if !now.pullAt.After(time.Now()) {
 			known = now.head
@@ -149,7 +149,7 @@ func (p *Page) and(next *Page) *Page {
 	sum := *next
 	sum.Since, sum.Trimmed = p.Since, max(p.Trimmed, next.Trimmed)
 	// Trimmed comes before the changes of a page, so what is gone by now is left out.
-	kept := slices.DeleteFunc(slices.Clone(p.Changes), func(ch Change) bool { return again[ch.Key] || ch.Seq <= sum.Trimmed })
-	sum.Changes = append(kept, next.Changes...)
+	sum.Changes = slices.DeleteFunc(slices.Clone(p.Changes), func(ch Change) bool { return again[ch.Key] || ch.Seq <= sum.Trimmed })
+	sum.Changes = append(sum.Changes, next.Changes...)
 	return &sum
 }

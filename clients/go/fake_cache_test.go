@@ -1,6 +1,7 @@
 package doorbell
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -57,9 +58,7 @@ func (c *fakeCache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if k.answer.Code != http.StatusOK {
 		c.forget(func(u string) bool { return u == url })
 	}
-	for name, values := range k.answer.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), k.answer.Header())
 	w.WriteHeader(k.answer.Code)
 	_, _ = w.Write(k.answer.Body.Bytes())
 }

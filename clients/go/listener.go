@@ -112,6 +112,7 @@ func explainClose(err error) error {
 		switch c.Code {
 		case closeInvalidToken, closeForbidden, closeBadCommand:
 			return &Refused{Code: int(c.Code), Reason: c.Reason}
+		default: // to be tried again
 		}
 	}
 	return fmt.Errorf("doorbell: the connection to the gateway: %w", err)

@@ -15,8 +15,8 @@ type Misfit struct {
 }
 
 func (m *Misfit) Error() string {
-	return fmt.Sprintf("doorbell: GET %s: %s: the answer is to another question. Do all proxies and caches on the way pass the query string "+
-		"on, and tell answers apart by it?", m.Asked, m.Detail)
+	return fmt.Sprintf("doorbell: GET %s: %s: the answer is to another question. Do all proxies and caches on the way "+
+		"pass the query string on, and tell answers apart by it?", m.Asked, m.Detail)
 }
 
 // misfit tells why a page is not the answer to what was asked for: the feed from since on ("" for its snapshot, or a bare seq),

@@ -68,7 +68,7 @@ func (f *follower) pull(ctx context.Context, target cursor, now signals) (pages 
 			return pages, nil
 		}
 		if f.box.view().fatal != nil {
-			return 0, nil // wait gives it
+			return 0, nil //nolint:nilerr // wait gives it
 		}
 	}
 }

@@ -159,6 +159,7 @@ func (s *socket) dial(ctx context.Context, heard chan<- struct{}) (*websocket.Co
 	if s.client.key != "" {
 		header.Set("Authorization", "Bearer "+s.client.key)
 	}
+	//nolint:bodyclose // Dial closes it
 	conn, resp, err := websocket.Dial(ctx, s.client.gateway+"/v1/signals", &websocket.DialOptions{
 		HTTPClient:   s.client.http,
 		HTTPHeader:   header,

@@ -15,6 +15,7 @@ func (s *State) Apply(e Event) {
 		s.set(e.Change)
 	case Trimmed:
 		s.trim(e.Trimmed)
+	case CaughtUp: // has a cursor alone
 	}
 	s.Cursor = e.Cursor
 }

@@ -38,6 +38,7 @@ func TestFollowOverTCP(t *testing.T) {
 			polling <- struct{}{}
 		case Live:
 			live <- struct{}{}
+		case Connecting:
 		}
 	}
 	address := gateway.Listener.Addr().String()

@@ -154,7 +154,7 @@ func appendChange(b []byte, ch Change) ([]byte, error) {
 }
 
 func appendString(b []byte, s string) []byte {
-	quoted, _ := json.Marshal(s) // a string always marshals
+	quoted, _ := json.Marshal(s) //nolint:errchkjson // a string always marshals
 	return append(b, quoted...)
 }
 

@@ -87,7 +87,8 @@ func (h *Handler) problem(r *http.Request, err error) *problem.Problem {
 		return p
 	}
 	if errors.Is(err, bus.ErrUnavailable) || errors.Is(err, auth.ErrUnavailable) {
-		p := problem.New(http.StatusServiceUnavailable, "unavailable", "the bus can't be reached right now; what was to be done may hold on some nodes")
+		p := problem.New(http.StatusServiceUnavailable, "unavailable",
+			"the bus can't be reached right now; what was to be done may hold on some nodes")
 		p.RetryAfter = 1
 		return p
 	}
@@ -123,7 +124,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (any, error) {
 	if len(parts) == 3 {
 		var err error
 		if subject, err = url.PathUnescape(parts[1]); err != nil || subject == "" || len(subject) > revoked.MaxSubject {
-			return nil, problem.New(http.StatusBadRequest, "bad_subject", fmt.Sprintf("the subject is not 1 to %d bytes", revoked.MaxSubject))
+			return nil, problem.New(http.StatusBadRequest, "bad_subject",
+				fmt.Sprintf("the subject is not 1 to %d bytes", revoked.MaxSubject))
 		}
 	}
 	if r.Method != method {
@@ -177,10 +179,12 @@ func body(r *http.Request, fields map[string]any) error {
 		to, known := fields[name]
 		if !known {
 			return problem.New(http.StatusBadRequest, "unknown_field",
-				fmt.Sprintf("the body has the unknown member %.40q; allowed: %s", name, strings.Join(names, ", "))).With("field", fmt.Sprintf("%.40s", name))
+				fmt.Sprintf("the body has the unknown member %.40q; allowed: %s", name, strings.Join(names, ", "))).
+				With("field", fmt.Sprintf("%.40s", name))
 		}
 		if err := json.Unmarshal(members[name], to); err != nil {
-			return problem.New(http.StatusBadRequest, "bad_body", fmt.Sprintf("%s can't be %.60s; allowed: %s", name, members[name], allowed(to)))
+			return problem.New(http.StatusBadRequest, "bad_body",
+				fmt.Sprintf("%s can't be %.60s; allowed: %s", name, members[name], allowed(to)))
 		}
 	}
 	return nil
@@ -211,7 +215,8 @@ func (h *Handler) revoke(r *http.Request, _ string) (any, error) {
 	ttl := defaultTTL
 	if asked.TTL != "" {
 		if ttl, err = time.ParseDuration(asked.TTL); err != nil || ttl < time.Second || ttl > maxTTL {
-			return nil, problem.New(http.StatusBadRequest, "bad_ttl", fmt.Sprintf(`ttl is %.40q; allowed: "1s" to "%s", the lifetime of tokens or longer`, asked.TTL, maxTTL))
+			return nil, problem.New(http.StatusBadRequest, "bad_ttl",
+				fmt.Sprintf(`ttl is %.40q; allowed: "1s" to "%s", the lifetime of tokens or longer`, asked.TTL, maxTTL))
 		}
 	}
 	now := time.Now()
@@ -221,10 +226,12 @@ func (h *Handler) revoke(r *http.Request, _ string) (any, error) {
 	case (asked.JTI == "") == (asked.Subject == ""):
 		return nil, problem.New(http.StatusBadRequest, "bad_body", "one of jti and subject is needed")
 	case asked.JTI != "" && !asked.IssuedBefore.IsZero():
-		return nil, problem.New(http.StatusBadRequest, "bad_issued_before", "issued_before goes with subject; a jti is one token's, whenever it was made")
+		return nil, problem.New(http.StatusBadRequest, "bad_issued_before",
+			"issued_before goes with subject; a jti is one token's, whenever it was made")
 	case asked.IssuedBefore.After(now.Add(skew)):
-		return nil, problem.New(http.StatusBadRequest, "bad_issued_before", fmt.Sprintf("issued_before is %s from now: tokens that aren't made yet "+
-			"would be taken back, too; allowed: up to now, and %s for clocks that differ", asked.IssuedBefore.Sub(now).Round(time.Second), skew))
+		return nil, problem.New(http.StatusBadRequest, "bad_issued_before", fmt.Sprintf(
+			"issued_before is %s from now: tokens that aren't made yet would be taken back, too; "+
+				"allowed: up to now, and %s for clocks that differ", asked.IssuedBefore.Sub(now).Round(time.Second), skew))
 	case asked.JTI != "":
 		entry = revoked.ByID(asked.JTI, until)
 	case asked.IssuedBefore.IsZero():
@@ -245,7 +252,8 @@ func (h *Handler) revoke(r *http.Request, _ string) (any, error) {
 func (h *Handler) rebalance(r *http.Request, _ string) (any, error) {
 	fraction, err := strconv.ParseFloat(r.URL.Query().Get("fraction"), 64)
 	if err != nil || !(fraction > 0 && fraction <= 1) {
-		return nil, problem.New(http.StatusBadRequest, "bad_fraction", "fraction is not a number above 0 and up to 1, such as ?fraction=0.1")
+		return nil, problem.New(http.StatusBadRequest, "bad_fraction",
+			"fraction is not a number above 0 and up to 1, such as ?fraction=0.1")
 	}
 	return h.counted(r, request{Do: doRebalance, Fraction: fraction})
 }
@@ -259,7 +267,8 @@ func (h *Handler) disconnect(r *http.Request, subject string) (any, error) {
 		return nil, err
 	}
 	if len(asked.Reason) > maxReason {
-		return nil, problem.New(http.StatusBadRequest, "bad_reason", fmt.Sprintf("the reason is %d bytes long; allowed: %d", len(asked.Reason), maxReason))
+		return nil, problem.New(http.StatusBadRequest, "bad_reason",
+			fmt.Sprintf("the reason is %d bytes long; allowed: %d", len(asked.Reason), maxReason))
 	}
 	return h.counted(r, request{
 		Do: doDisconnect, Subject: subject, Forbid: asked.Forbid, Reason: cmp.Or(asked.Reason, "disconnected by the operator"),

@@ -55,8 +55,7 @@ func TestParseCursor(t *testing.T) {
 		"0k3f9xa-1~2~3", "0k3f9xa-1 ", " 0k3f9xa-1", "0k3f9xa-1e3", "0k3f9xa-١", "1042",
 	} {
 		_, err := ParseCursor(bad)
-		var syntax *SyntaxError
-		if !errors.As(err, &syntax) {
+		if _, ok := errors.AsType[*SyntaxError](err); !ok {
 			t.Errorf("ParseCursor(%q): %v; want a SyntaxError", bad, err)
 		}
 	}

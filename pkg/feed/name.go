@@ -28,7 +28,8 @@ func ParseName(s string) (Name, error) {
 	if err := checkNamespace(namespace); err != "" {
 		return "", nameError(s, err)
 	}
-	for part := ""; more; {
+	for more {
+		var part string
 		part, rest, more = strings.Cut(rest, ":")
 		if part == "" {
 			return "", nameError(s, "has an empty part")

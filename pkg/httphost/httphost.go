@@ -32,7 +32,8 @@ type Server struct {
 const stopGrace = 10 * time.Second
 
 // New makes a server that doesn't listen yet. Headers are bounded in size (160 KiB, which a question for 1,000 heads fits)
-// and time (10 s), a whole request in time (40 s); bodies and answers are the handler's business, but an answer that isn't written within a minute is cut, unless the handler extends that.
+// and time (10 s), a whole request in time (40 s); bodies and answers are the handler's business, but an answer that isn't
+// written within a minute is cut, unless the handler extends that.
 func New(address string, h http.Handler, log *slog.Logger) *Server {
 	return &Server{address: address, log: log, server: &http.Server{
 		Handler:           h,

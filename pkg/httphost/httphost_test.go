@@ -110,7 +110,7 @@ func TestReadyTellsNoSecrets(t *testing.T) {
 		body   string
 	}{{nil, 200, "ready\n"}, {errors.New("password=hunter2"), 503, "not ready\n"}} {
 		w := httptest.NewRecorder()
-		Ready(func(context.Context) error { return c.err }, slog.New(slog.NewTextHandler(&log, nil)))(w, httptest.NewRequest("GET", "/readyz", nil))
+		Ready(func(context.Context) error { return c.err }, slog.New(slog.NewTextHandler(&log, nil)))(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 		if w.Code != c.status || w.Body.String() != c.body || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("for %v: %d %q %v", c.err, w.Code, w.Body, w.Header())
 		}

@@ -45,7 +45,7 @@ func (s *Stack) AddRun(name string, run func(ctx context.Context) error) {
 	s.Add(Part{
 		Name: name,
 		Start: func(ctx context.Context) error {
-			ctx, cancel = context.WithCancel(context.WithoutCancel(ctx))
+			ctx, cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // Stop calls it
 			done = make(chan struct{})
 			go func() {
 				defer close(done)

@@ -16,7 +16,8 @@ type Origin struct{ scheme, host, port string }
 
 var errSyntax = errors.New(`not an origin; allowed: a scheme, a host and maybe a port, such as "https://app.example.com"`)
 
-// Parse reads "https://app.example.com", "http://[::1]:3000", or an app's "capacitor://localhost". The text "null" is nobody's origin, and an error.
+// Parse reads "https://app.example.com", "http://[::1]:3000", or an app's "capacitor://localhost". The text "null" is
+// nobody's origin, and an error.
 func Parse(text string) (Origin, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme == "" || u.Hostname() == "" || strings.HasSuffix(u.Host, ":") ||

@@ -162,7 +162,7 @@ func (t *Traces) start(ctx context.Context, method, route string) (context.Conte
 		name += " " + route
 		attributes = append(attributes, trace.WithAttributes(semconv.HTTPRoute(route)))
 	}
-	return t.Tracer().Start(ctx, name, attributes...)
+	return t.Tracer().Start(ctx, name, attributes...) //nolint:spancheck // the caller ends it
 }
 
 // known is the method, if it is one that the conventions know: anybody can send any word.

@@ -38,7 +38,7 @@ func Start(ctx context.Context, name string) (context.Context, trace.Span) {
 	if !parent.IsRecording() {
 		return ctx, nothing
 	}
-	return parent.TracerProvider().Tracer(Scope).Start(ctx, name)
+	return parent.TracerProvider().Tracer(Scope).Start(ctx, name) //nolint:spancheck // the caller ends it
 }
 
 // On tells whether ctx has a span that is recorded.

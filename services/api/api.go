@@ -59,7 +59,7 @@ func (a *API) Polling() int { return a.server.Polling() }
 // wait already go on, until Close.
 func (a *API) Drain() { a.server.Drain() }
 
-// Close answers waiting reads with 503, long polls with what there is, and ends what runs behind the scenes. Requests may still come; those that would
-// have to wait get 503. It neither waits for requests (that is the host's) nor closes the store or the bus. Closing
-// twice is fine.
+// Close answers waiting reads with 503, long polls with what there is, and ends what runs behind the scenes. Requests may
+// still come; those that would have to wait get 503. It neither waits for requests (that is the host's) nor closes the
+// store or the bus. Closing twice is fine.
 func (a *API) Close() { a.server.Close() }

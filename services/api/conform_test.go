@@ -258,7 +258,7 @@ func TestTheDescriptionIsSelfContained(t *testing.T) {
 
 // TestConformsBites: what isn't as it is described is found out.
 func TestConformsBites(t *testing.T) {
-	get, err := http.NewRequestWithContext(t.Context(), "GET", "/v1/feeds/a", nil)
+	get, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/feeds/a", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func TestWaitingForMoreFeedsThanFit(t *testing.T) {
 				a := h.do("POST", "/v1/poll", `{"feeds":{"`+string(name)+`":"`+head.String()+`"},"wait":20}`)
 				h.wantStatus(a, 200)
 				h.wantWait(begin, takes)
-				if news := strings.Contains(string(a.body), next.String()); news != (last == next) {
+				if news := strings.Contains(a.body, next.String()); news != (last == next) {
 					t.Errorf("%s at %s: %s", name, last, a.body)
 				}
 			})

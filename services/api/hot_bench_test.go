@@ -226,8 +226,8 @@ func (c *rawConn) do(request string) error {
 		return fmt.Errorf("%s", head)
 	}
 	length := 0
-	if at := bytes.Index(head, []byte("Content-Length: ")); at >= 0 {
-		for _, digit := range head[at+16:] {
+	if _, field, ok := bytes.Cut(head, []byte("Content-Length: ")); ok {
+		for _, digit := range field {
 			if digit < '0' || digit > '9' {
 				break
 			}

@@ -67,8 +67,8 @@ func TestLimits(t *testing.T) {
 	h.wantStatus(h.from(here, "HEAD", uri, ""), http.StatusTooManyRequests)
 	h.wantStatus(h.from("203.0.113.1:2000", "GET", uri, ""), http.StatusTooManyRequests) // another port is nobody else
 	h.wantStatus(h.from(here, "OPTIONS", uri, "", header{"Origin": appOrigin, "Access-Control-Request-Method": "GET"}), http.StatusNoContent)
-	if a := h.from(there, "GET", uri, ""); a.StatusCode != http.StatusOK || a.Header.Get("RateLimit") != "" {
-		t.Errorf("another client: %d, RateLimit %q; want nothing that a cache would give to others", a.StatusCode, a.Header.Get("RateLimit"))
+	if a := h.from(there, "GET", uri, ""); a.StatusCode != http.StatusOK || a.Header.Get("Ratelimit") != "" {
+		t.Errorf("another client: %d, RateLimit %q; want nothing that a cache would give to others", a.StatusCode, a.Header.Get("Ratelimit"))
 	}
 	// Other classes have budgets of their own.
 	if n := h.allowed(5, here, "GET", "/v1/heads?feed=pub:a", ""); n != 2 {

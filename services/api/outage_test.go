@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -32,11 +33,11 @@ func TestWithoutTheStoreMemoryGoesOn(t *testing.T) {
 	served := func(when string) {
 		t.Helper()
 		for _, path := range []string{snapshot, delta, snapshot + "?at_least=" + head, snapshot + "?limit=1"} {
-			if a := h.get(path); a.StatusCode != 200 {
+			if a := h.get(path); a.StatusCode != http.StatusOK {
 				t.Errorf("%s: %s: %d %s", when, path, a.StatusCode, a.body)
 			}
 		}
-		if a := h.get(snapshot, header{"If-None-Match": tag}); a.StatusCode != 304 {
+		if a := h.get(snapshot, header{"If-None-Match": tag}); a.StatusCode != http.StatusNotModified {
 			t.Errorf("%s: 304 became %d", when, a.StatusCode)
 		}
 		h.wantStatus(h.get(snapshot+"?at_least="+next.String()), 503)
@@ -68,7 +69,7 @@ func TestWithoutTheStoreMemoryGoesOn(t *testing.T) {
 	if err := h.bus.Publish(t.Context(), "pub:a", next); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); h.get(snapshot).StatusCode == 200; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); h.get(snapshot).StatusCode == http.StatusOK; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a feed that was dropped is served still")
 		}

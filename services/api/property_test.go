@@ -29,7 +29,6 @@ type world struct {
 	lose, find func()
 	apis       [2]*api.API
 	feeds      []feed.Name
-	told       sync.Map // feed.Name → feed.Cursor: newest that somebody was answered
 }
 
 // testServedFromMemory: whatever is written, trimmed, purged, dropped, signalled late or not at all: at every quiet

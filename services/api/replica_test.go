@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -44,7 +45,7 @@ func TestWhatReplicasMayAnswer(t *testing.T) {
 		rec.mu.Lock()
 		rec.queries = nil
 		rec.mu.Unlock()
-		if a := h.get(target); a.StatusCode != 200 && a.StatusCode != 410 {
+		if a := h.get(target); a.StatusCode != http.StatusOK && a.StatusCode != http.StatusGone {
 			t.Fatalf("%s: %d %.200s", target, a.StatusCode, a.body)
 		}
 		rec.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"github.com/doorbell-sync/doorbell/services/gateway"
 )
 
+//nolint:tparallel // the parts share a gateway
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	t.Run("json", func(t *testing.T) { tokens(t, (*harness).dial) })

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,9 +66,7 @@ func (h *harness) ask(w web, query string, header http.Header) *source {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	r.Header.Set("Accept", "text/html;q=0.1, Text/Event-Stream; q=1")
 	response, err := w.client.Do(r)
 	if err != nil {

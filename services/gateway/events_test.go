@@ -77,7 +77,7 @@ func TestEvents(t *testing.T) {
 	h.eventually("another one has left", func() bool { return h.Status().Connections == 3 })
 
 	drained := make(chan error, 1)
-	go func() { drained <- h.Drain(context.Background()) }()
+	go func() { drained <- h.Drain(t.Context()) }()
 	all[1].expectEnd(1012)
 	socket.expectClose(1012)
 	binary.expectClose(1012)
@@ -95,7 +95,7 @@ func TestEventsEndWithAWord(t *testing.T) {
 		all = append(all, h.listen(w, "", "prices:a"))
 	}
 	drained := make(chan error, 1)
-	go func() { drained <- h.Drain(context.Background()) }()
+	go func() { drained <- h.Drain(t.Context()) }()
 	for _, s := range all {
 		s.expect(`{"subscribed":{"prices:a":null}}`)
 		s.expectEnd(1012)
@@ -131,7 +131,7 @@ func TestEventsAreRefusedByStatus(t *testing.T) {
 		h.ask(w, "?feed=prices:a", http.Header{"Authorization": {"Bearer " + alice}, "Sec-Websocket-Protocol": {"bearer." + bob}}).
 			expectProblem(400, "two_tokens", "allowed: one")
 		h.ask(w, "?feed=%zz", nil).expectProblem(400, "bad_query")
-		if s := h.ask(w, many, nil); s.response.StatusCode != 200 {
+		if s := h.ask(w, many, nil); s.response.StatusCode != http.StatusOK {
 			t.Errorf("the same feed 2,001 times: %s", s.response.Status)
 		}
 		var b strings.Builder
@@ -141,7 +141,7 @@ func TestEventsAreRefusedByStatus(t *testing.T) {
 		h.ask(w, "?"+b.String()[1:], nil).expectProblem(400, "too_many_feeds", "1000")
 		s := h.ask(w, "?feed=prices:a", http.Header{"Authorization": {"Bearer wrong-0123456789"}, "Origin": {"https://app.example.com"}})
 		s.expectProblem(401, "unauthorized")
-		if s.response.Header.Get("Access-Control-Allow-Origin") == "" || s.response.Header.Get("Www-Authenticate") == "" {
+		if s.response.Header.Get("Access-Control-Allow-Origin") == "" || s.response.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%s: the page can't read why: %v", w.name, s.response.Header)
 		}
 	}
@@ -159,7 +159,7 @@ func TestPagesOfOtherOriginsAndMethods(t *testing.T) {
 	h := start(t, func(o *gateway.Options) { o.AllowedOrigins = []string{"https://app.example.com"} })
 	w := h.webs()[0]
 	s := h.ask(w, "?feed=prices:a", http.Header{"Origin": {"https://app.example.com"}})
-	if got := s.response.Header.Get("Access-Control-Allow-Origin"); s.response.StatusCode != 200 || got != "https://app.example.com" {
+	if got := s.response.Header.Get("Access-Control-Allow-Origin"); s.response.StatusCode != http.StatusOK || got != "https://app.example.com" {
 		t.Errorf("%s, allowed: %q", s.response.Status, got)
 	}
 	ask := func(method, origin string, accept bool) *http.Response {

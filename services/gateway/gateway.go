@@ -95,7 +95,8 @@ func New(opt Options) (*Gateway, error) {
 	g.metrics = newMetrics(opt.Metrics, g, opt.Bus)
 	g.wheel, g.shards = wheel.New(tick), shard.New(0)
 	g.hub, err = hub.New(hub.Options{
-		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds, Flushed: g.metrics.flushed, Panicked: g.metrics.panics.Inc,
+		Bus: opt.Bus, Logger: opt.Logger, Shards: g.shards, MaxFeeds: opt.Limits.Feeds,
+		Flushed: g.metrics.flushed, Panicked: g.metrics.panics.Inc,
 		Spread: g.listenForAudience(opt), Trace: tracesOf(opt.Tracer),
 		FollowTimeout: t.FollowTimeout, RetryMin: t.RetryMin, RetryMax: t.RetryMax, Linger: t.Linger,
 	})
@@ -110,16 +111,18 @@ func New(opt Options) (*Gateway, error) {
 		Commands: pace.New(opt.Limits.Commands, opt.Limits.Commands*commandBurst), Limited: g.metrics.limited,
 	}
 	g.sessions.Revoker, _ = opt.Auth.(auth.Revoker)
+	ctx, abort := context.WithCancel(context.Background())
+	g.abort = abort
 	g.sockets = wsconn.Options{
-		Logger: opt.Logger, Wheel: g.wheel, Shards: g.shards, MaxFrame: wire.MaxFrame, Counts: new(wsconn.Counts),
+		Logger: opt.Logger, Context: ctx, Wheel: g.wheel, Shards: g.shards,
+		MaxFrame: wire.MaxFrame, Counts: new(wsconn.Counts),
 		Ended:     func(c *wsconn.Conn, why wire.Close) { g.ended(c, why) },
 		Panicked:  g.metrics.panics.Inc,
 		Outlet:    outlet.Options{Stall: t.Stall, Lanes: outlet.NewLanes(lanes)},
 		PingEvery: t.PingEvery, PongWait: t.PongWait, MessageWait: t.MessageWait, CloseWait: t.CloseWait,
 	}
-	g.sockets.Context, g.abort = context.WithCancel(context.Background())
 	g.streams = sse.Options{
-		Logger: opt.Logger, Context: g.sockets.Context, Wheel: g.wheel, Shards: g.shards, Outlet: g.sockets.Outlet,
+		Logger: opt.Logger, Context: ctx, Wheel: g.wheel, Shards: g.shards, Outlet: g.sockets.Outlet,
 		Ended:        func(c *sse.Conn, why wire.Close) { g.ended(c, why) },
 		Panicked:     g.metrics.panics.Inc,
 		CommentEvery: t.PingEvery, CloseWait: t.CloseWait,

@@ -289,7 +289,7 @@ func (h *harness) eventually(what string, holds func() bool) {
 	}
 }
 
-// subscribeTo is a subscribe command for n feeds "orders:0", "orders:1" …
+// subscribeTo is a subscribe command for n feeds: "orders:0", "orders:1" and so on.
 func subscribeTo(from, n int) string {
 	var b strings.Builder
 	b.WriteString(`{"subscribe":{`)

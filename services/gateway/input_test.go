@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -287,6 +288,8 @@ func TestOtherRequests(t *testing.T) {
 }
 
 // TestSilentPeers are over real sockets; the exact times are tested where the clock is fake.
+//
+//nolint:tparallel // one after the other: it is counted what is left
 func TestSilentPeers(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(o *gateway.Options) {
@@ -314,7 +317,7 @@ func TestSilentPeers(t *testing.T) {
 			_ = c.NetConn().SetReadDeadline(time.Now().Add(patience))
 			for {
 				if _, err := c.NetConn().Read(make([]byte, 512)); err != nil {
-					if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+					if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 						t.Fatal("the connection is still there")
 					}
 					break

@@ -89,7 +89,7 @@ func TestDrain(t *testing.T) {
 		t.Error("not ready")
 	}
 	drained := make(chan error, 1)
-	go func() { drained <- h.Drain(context.Background()) }()
+	go func() { drained <- h.Drain(t.Context()) }()
 	for _, c := range clients {
 		c.expectClose(1012)
 	}
@@ -103,7 +103,7 @@ func TestDrain(t *testing.T) {
 	if err == nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
 		t.Errorf("a draining gateway says %v", err)
 	}
-	if err := h.Drain(context.Background()); err != nil {
+	if err := h.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
 	h.Close()
@@ -115,7 +115,7 @@ func TestCloseOfPeersThatDoNotAnswer(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(o *gateway.Options) { o.Timings.CloseWait = 50 * time.Millisecond })
 	h.dial("")
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := h.Drain(ctx); err != nil {
 		t.Error(err)
@@ -126,7 +126,7 @@ func TestDrainGivesUpWithItsContext(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(o *gateway.Options) { o.Timings.CloseWait = time.Second })
 	h.dial("")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := h.Drain(ctx); err == nil {
 		t.Error("a peer that doesn't answer was waited for beyond the context")
@@ -162,7 +162,7 @@ func TestComeAndGo(t *testing.T) {
 			if n%20 == 0 {
 				h.bus.Interrupt()
 			}
-			_ = h.bus.Publish(context.Background(), feed.Name(fmt.Sprintf("orders:%d", n%50)), cursor(n))
+			_ = h.bus.Publish(t.Context(), feed.Name(fmt.Sprintf("orders:%d", n%50)), cursor(n))
 			if n%20 == 10 {
 				h.bus.Resume()
 			}

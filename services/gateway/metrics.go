@@ -89,8 +89,9 @@ func newMetrics(to prometheus.Registerer, g *Gateway, b bus.Bus) *metrics {
 		return 0
 	})
 	if b, ok := b.(bus.Lagger); ok {
-		gauge("bus_lag_seconds", "From the last test message's being published to the bus to its being received; it grows while none comes.", nil,
-			func() float64 { return b.Lag().Seconds() })
+		gauge("bus_lag_seconds",
+			"From the last test message's being published to the bus to its being received; it grows while none comes.",
+			nil, func() float64 { return b.Lag().Seconds() })
 	}
 	counter("degraded_seconds_total", "How long the bus has been lost, altogether.",
 		func() float64 { return g.hub.Stats().Degraded.Seconds() })

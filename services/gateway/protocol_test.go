@@ -10,6 +10,7 @@ import (
 
 // TestDialogues is the protocol's section 3, line by line, in both encodings.
 func TestDialogues(t *testing.T) {
+	t.Parallel()
 	type step struct {
 		send    string
 		publish feed.Name

@@ -1,7 +1,6 @@
 package gateway_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -98,7 +97,7 @@ func subscribeRace(t *testing.T, rounds int, flap bool) {
 			case flap && n%512 == 128:
 				h.bus.Resume()
 			}
-			if err := h.bus.Publish(context.Background(), name(i), cursor(n)); err == nil {
+			if err := h.bus.Publish(t.Context(), name(i), cursor(n)); err == nil {
 				published[i].Store(n)
 			} else if !flap {
 				t.Error(err)
@@ -171,12 +170,12 @@ func raceRound(c *client, id int, name func(int) feed.Name, published *[4]atomic
 		if m.Degraded != nil {
 			continue
 		}
-		if next := parseHead(c.t, m.Changed[name(i)]); next.Compare(last) <= 0 {
+		next := parseHead(c.t, m.Changed[name(i)])
+		if next.Compare(last) <= 0 {
 			c.t.Errorf("round %d: %s after %s", id, next, last)
 			return false
-		} else {
-			last = next
 		}
+		last = next
 	}
 	return true
 }
@@ -231,7 +230,7 @@ func TestStuckReader(t *testing.T) {
 		for i := range feeds {
 			h.publish(feed.Name(fmt.Sprintf("orders:%d", i)), n)
 		}
-		for other.message().Changed["orders:0"] == nil { // the other one hears of it meanwhile
+		for other.message().Changed["orders:0"] == nil { //nolint:revive // the other one hears of it meanwhile
 		}
 	}
 	const last = 10_000 / feeds

@@ -23,6 +23,7 @@ func tracesOf(tracer trace.Tracer) func(feed.Name, bus.Head, string) hub.Trace {
 	if tracer == nil {
 		return nil
 	}
+	//nolint:spancheck // signal.End ends it
 	return func(name feed.Name, head bus.Head, traceparent string) hub.Trace {
 		ctx, span := tracer.Start(tracing.Remote(context.Background(), traceparent), "signal",
 			trace.WithSpanKind(trace.SpanKindConsumer),

@@ -133,7 +133,7 @@ func (r *translator) message(kind int, b []byte) string {
 		}
 		return text + "}"
 	case *doorbellv1.ServerMessage_Unsubscribed:
-		names, _ := json.Marshal(append([]string{}, what.Unsubscribed.Feeds...))
+		names, _ := json.Marshal(append([]string{}, what.Unsubscribed.Feeds...)) //nolint:errchkjson // strings always marshal
 		return "{" + id + `"unsubscribed":` + string(names) + "}"
 	case *doorbellv1.ServerMessage_Denied:
 		return "{" + id + `"denied":` + why(what.Denied.Feeds) + "}"
@@ -155,7 +155,7 @@ func (r *translator) message(kind int, b []byte) string {
 	case *doorbellv1.ServerMessage_Pong:
 		return "{" + id + `"pong":` + r.marks[what.Pong-1] + "}"
 	case *doorbellv1.ServerMessage_Error:
-		detail, _ := json.Marshal(what.Error.Detail)
+		detail, _ := json.Marshal(what.Error.Detail) //nolint:errchkjson // likewise
 		return fmt.Sprintf(`{%s"error":{"code":%q,"detail":%s}}`, id, what.Error.Code, detail)
 	}
 	r.t.Errorf("a message that the test doesn't know: %v", &m)

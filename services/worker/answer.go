@@ -32,7 +32,7 @@ func (w *Worker) tell(ctx context.Context, names []feed.Name) error {
 	}
 	listed := make([]store.Listed, len(heads))
 	for i, head := range heads {
-		listed[i] = store.Listed{Name: names[i], Head: head}
+		listed[i] = store.Listed{Name: names[i], Head: head} //nolint:gosec // Heads gives one for each name
 	}
 	return w.tellListed(ctx, listed)
 }

@@ -67,9 +67,9 @@ func (w *walk) renewBehind(ctx context.Context, page []store.Listed) error {
 	if !ok || len(page) == 0 {
 		return nil
 	}
-	names := make([]feed.Name, len(page))
-	for i, l := range page {
-		names[i] = l.Name
+	names := make([]feed.Name, 0, len(page))
+	for _, l := range page {
+		names = append(names, l.Name)
 	}
 	told, err := w.bus.Heads(ctx, names, 0)
 	if err != nil {
@@ -98,7 +98,8 @@ func (w *walk) renewBehind(ctx context.Context, page []store.Listed) error {
 	if len(behind) == 0 {
 		return nil
 	}
-	w.log.ErrorContext(ctx, "the database lacks commits that the bus was told of; their feeds get new epochs", "feeds", len(behind), "first", behind[0].Name)
+	w.log.ErrorContext(ctx, "the database lacks commits that the bus was told of; their feeds get new epochs",
+		"feeds", len(behind), "first", behind[0].Name)
 	renewed, err := renewer.Renew(ctx, behind)
 	if err != nil {
 		return fmt.Errorf("give feeds new epochs: %w", err)

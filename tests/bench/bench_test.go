@@ -151,7 +151,7 @@ func descendants(t *testing.T, pid int) []int {
 		if err != nil {
 			continue // gone since
 		}
-		for _, text := range strings.Fields(string(b)) {
+		for text := range strings.FieldsSeq(string(b)) {
 			child, err := strconv.Atoi(text)
 			if err != nil {
 				t.Fatal(err)

@@ -21,13 +21,13 @@ type suite struct {
 	http *http.Client
 }
 
-func TestNginx(t *testing.T)   { run(t, edge.Nginx) }
-func TestVarnish(t *testing.T) { run(t, edge.Varnish) }
+func TestNginx(t *testing.T)   { run(t, edge.Nginx) }   //nolint:tparallel // one edge for all, whose requests are counted
+func TestVarnish(t *testing.T) { run(t, edge.Varnish) } //nolint:tparallel // likewise
 
 func run(t *testing.T, start func(string, edge.Origin) (*edge.Edge, error)) {
 	t.Parallel()
 	o := startOrigin(t)
-	folder, err := os.MkdirTemp("", "edge.") // t.TempDir's path is too long for Varnish's sockets
+	folder, err := os.MkdirTemp("", "edge.") //nolint:usetesting // t.TempDir's path is too long for Varnish's sockets
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func testCrowd(t *testing.T, s *suite) {
 	for range crowd {
 		asked.Go(func() {
 			<-begin
-			res, err := client.Get(s.edge.URL() + uri) //nolint:noctx // it has a timeout
+			res, err := client.Get(s.edge.URL() + uri)
 			if err != nil {
 				t.Error(err)
 				return
@@ -125,8 +125,8 @@ func testStaleIfError(t *testing.T, s *suite) {
 			time.Sleep(10 * time.Millisecond) // it is fresh for a second
 		}
 		end()
-		head := s.put(t, "brief:errors", "a", `2`)
-		head = s.put(t, "brief:errors", "a", `3`)
+		s.put(t, "brief:errors", "a", `2`)
+		head := s.put(t, "brief:errors", "a", `3`)
 		doorbelltest.Eventually(t, "the origin's answers are served again after "+name, func() bool {
 			return s.get(t, uri).header.Get("Doorbell-Cursor") == head
 		})

@@ -70,13 +70,13 @@ func startLoad(t *testing.T, c *cluster.Cluster, feeds int, every time.Duration,
 	}
 	client := c.Client()
 	var following, writing context.Context
-	following, l.unfollow = context.WithCancel(context.Background())
+	following, l.unfollow = context.WithCancel(t.Context())
 	for i := range copies {
 		f := &follower{feed: l.feeds[i%feeds]}
 		l.copies = append(l.copies, f)
 		l.following.Go(func() { f.run(following, client) })
 	}
-	writing, l.stop = context.WithCancel(context.Background())
+	writing, l.stop = context.WithCancel(t.Context())
 	for _, name := range l.feeds {
 		l.writing.Go(func() { l.write(writing, client, name, every) })
 	}

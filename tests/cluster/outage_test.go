@@ -121,7 +121,7 @@ func newSiege(t *testing.T, c *cluster.Cluster, name string) *siege {
 	}
 	s.http.Transport.(*http.Transport).MaxIdleConnsPerHost = 1000
 	s.http.Timeout = doorbelltest.Patience
-	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.ctx, s.stop = context.WithCancel(t.Context())
 	t.Cleanup(s.end)
 	client := c.APIs[0].Client()
 	for i := range siegeWorkers {

@@ -34,7 +34,7 @@ func openBrowser(t *testing.T) context.Context {
 	if path == "" {
 		t.Fatal("there is no Chromium or Google Chrome here; run scripts/setup.sh chromium, or set CHROMIUM to its path")
 	}
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(),
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), //nolint:usetesting // the cleanup needs it
 		chromedp.ExecPath(path), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.NoDefaultBrowserCheck, chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true))

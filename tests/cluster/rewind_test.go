@@ -191,7 +191,8 @@ func redisText(t *testing.T, addr, command string) string {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(conn)
-	_ = lines.Scan() && lines.Scan() // its length comes first
+	lines.Scan() // its length comes first
+	lines.Scan()
 	return lines.Text()
 }
 

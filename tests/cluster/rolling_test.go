@@ -29,7 +29,7 @@ func startReaders(t *testing.T, l *load, n int, every time.Duration) *readers {
 	t.Helper()
 	r := &readers{}
 	var ctx context.Context
-	ctx, r.stop = context.WithCancel(context.Background())
+	ctx, r.stop = context.WithCancel(t.Context())
 	client := doorbelltest.HTTP(t)
 	for i := range n {
 		r.running.Go(func() {
@@ -60,7 +60,7 @@ func (r *readers) end() {
 
 func (r *readers) read(client *http.Client, url string) {
 	said := ""
-	res, err := client.Get(url) //nolint:noctx // the test's own time limit holds
+	res, err := client.Get(url)
 	if err != nil {
 		said = err.Error()
 	} else {

@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,7 +40,7 @@ func (s *siege) send(kind string, n int, method, path, body, etag string) (statu
 	}
 	text, err := io.ReadAll(res.Body)
 	a.ended, a.status = time.Now(), res.StatusCode
-	if err = res.Body.Close(); err != nil {
+	if err = errors.Join(err, res.Body.Close()); err != nil {
 		a.what = err.Error()
 	}
 	switch {

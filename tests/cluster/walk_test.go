@@ -31,6 +31,7 @@ func TestALargeSnapshotIsWalkedWhileItChanges(t *testing.T) {
 	if _, err := client.Put(t.Context(), walked, "k1", json.RawMessage(`0`)); err != nil {
 		t.Fatal(err)
 	}
+	//nolint:dupword // SQL
 	c.Postgres.Exec(fmt.Sprintf(`INSERT INTO items (feed_id, key, seq, deleted, value, changed_at)
 		SELECT f.id, 'k' || n, n, false, '"' || repeat('x', 64) || '"', 1 FROM feeds f, generate_series(2, %d) n WHERE f.name = '%s';
 		UPDATE feeds SET head = %d, items = %d WHERE name = '%s'; ANALYZE items`,

@@ -206,7 +206,7 @@ func TestBadTokens(t *testing.T) {
 
 // TestTokensEndOnOpenSockets: with a warning when they expire, at once when they are revoked, subject and all.
 func TestTokensEndOnOpenSockets(t *testing.T) {
-	server, _, _, _ := tokenServer(t)
+	server, _, _, _ := tokenServer(t) //nolint:dogsled // the keys are not used here
 	hs, head := hs256(tokenSecret), claims{"alg": "HS256", "kid": "hs"}
 	shell := doorbelltest.Shell{Env: []string{"DOORBELL_URL=" + server.URL(), "DOORBELL_KEY=" + adminKey}}
 

@@ -52,7 +52,7 @@ var rules = []rule{
 		reason: "proto and migrations are leaves, so that anything may use them",
 		binds:  in("proto", "migrations"),
 		breaks: func(path, local, _ string) bool {
-			return local != "" && !(below(path, "proto") && below(local, "proto"))
+			return local != "" && (!below(path, "proto") || !below(local, "proto"))
 		},
 	},
 	{

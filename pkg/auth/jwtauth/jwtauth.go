@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -266,10 +267,5 @@ func (c *claims) principal(opt *Options) (p *auth.Principal, notBefore time.Time
 }
 
 func (c *claims) isFor(audience []string) bool {
-	for _, a := range audience {
-		if c.Audience.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(audience, c.Audience.Contains)
 }

@@ -150,11 +150,11 @@ func (l *List) tell(ctx context.Context, entries []Entry) error {
 		var message []byte
 		n := 0
 		for ; n < len(entries); n++ {
-			if line := entries[n].line(); len(message)+len(line) > bus.MaxBroadcast {
+			line := entries[n].line()
+			if len(message)+len(line) > bus.MaxBroadcast {
 				break
-			} else {
-				message = append(message, line...)
 			}
+			message = append(message, line...)
 		}
 		err = errors.Join(err, l.bus.Broadcast(ctx, topic, message))
 		entries = entries[n:]
@@ -237,7 +237,8 @@ func (e *ear) Gap() {
 func (l *List) learn(entries []Entry) {
 	added, full := l.add(entries)
 	if full {
-		l.log.Error("more tokens are revoked than this node remembers; make revocations shorter, or give the subject's instead of each token's", "most", Most)
+		l.log.Error("more tokens are revoked than this node remembers; "+
+			"make revocations shorter, or give the subject's instead of each token's", "most", Most)
 	}
 	if len(added) > 0 {
 		l.log.Info("tokens were revoked", "entries", len(added))

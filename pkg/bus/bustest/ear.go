@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -187,9 +188,9 @@ func (r *ear) awaitCount(n feed.Name, count int) {
 func (r *ear) awaitAlive(alive bool) {
 	r.e.Helper()
 	r.until(fmt.Sprintf("alive(%t)", alive), func() bool {
-		for i := len(r.events) - 1; i >= 0; i-- {
-			if r.events[i].name == "" {
-				return r.events[i].alive == alive
+		for _, e := range slices.Backward(r.events) {
+			if e.name == "" {
+				return e.alive == alive
 			}
 		}
 		return false

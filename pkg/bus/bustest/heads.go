@@ -182,7 +182,8 @@ func headsKeepTheOrderOfNames(e *env) {
 		ns[i], ns[j] = ns[j], ns[i]
 		want[i], want[j] = want[j], want[i]
 	})
-	ns, want = append(ns, ns[0], ns[1], ns[0]), append(want, want[0], want[1], want[0]) // repeated names
+	ns = append(ns, ns[0], ns[1], ns[0])           // repeated names
+	want = append(want, want[0], want[1], want[0]) //nolint:makezero // it is full
 	if got := e.heads(e.first(), 0, ns...); !slices.Equal(got, want) {
 		e.Errorf("Heads of %d feeds differ from what was published", len(ns))
 	}

@@ -134,7 +134,7 @@ func TestLinesNeedAConnection(t *testing.T) {
 		_ = res.Body.Close()
 		s.Close()
 	}
-	if lines.Send(httptest.NewRequest("GET", "/", nil), lines.Of(fields)) {
+	if lines.Send(httptest.NewRequest(http.MethodGet, "/", nil), lines.Of(fields)) {
 		t.Error("there is no connection, and it says that there is")
 	}
 }

@@ -105,6 +105,7 @@ func readChanges(tx *gorm.DB, feedID int64, from start, q store.Query) (changes 
 	const columns = "key, seq, deleted, value"
 	const first = " ORDER BY seq LIMIT @limit"
 	// Bounded twice, so that each kind is read along its own index: otherwise Postgres sorts the whole feed for each page.
+	//nolint:unqueryvet // the inner ones say which
 	rows, err := tx.Raw(
 		"SELECT * FROM (SELECT "+columns+" FROM items WHERE feed_id = @feed AND NOT deleted AND seq > @live"+first+") AS live"+
 			" UNION ALL "+

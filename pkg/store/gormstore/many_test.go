@@ -22,6 +22,7 @@ func fillFeed(t *testing.T, p *Postgres, name feed.Name, deleted bool) {
 		live = 0
 	}
 	for _, sql := range []string{
+		//nolint:dupword // SQL
 		fmt.Sprintf(`INSERT INTO items (feed_id, key, seq, deleted, value, changed_at)
 			SELECT f.id, 'k' || n, n, %t, CASE WHEN %t THEN NULL ELSE '1' END, 1
 			FROM feeds f, generate_series(1, %d) n WHERE f.name = '%s'`, deleted, deleted, veryMany, name),

@@ -67,7 +67,7 @@ func (s *Store) inWriteOnce(
 // beginOnce finds out whether the write is still to be done: then nobody else does it until the transaction ends.
 func (s *Store) beginOnce(tx *gorm.DB, once *store.Once) error {
 	if s.dialect.claim != nil {
-		claimed, err := s.dialect.claim(tx, int64(binary.BigEndian.Uint64(once.ID[:]))) //nolint:gosec // any 64 bits will do
+		claimed, err := s.dialect.claim(tx, int64(binary.BigEndian.Uint64(once.ID[:]))) // any 64 bits will do
 		if err != nil {
 			return err
 		}

@@ -62,13 +62,14 @@ func (s *Store) settle(ctx context.Context, file string, log *slog.Logger) error
 			if rows[0].File == file {
 				return nil
 			}
-			renewed := tx.Model(&feedRow{}).Where("1 = 1").UpdateColumn("epoch", gorm.Expr("MAX(epoch + 1, ?)", int64(feed.NextEpoch(0, s.now()))))
+			renewed := tx.Model(&feedRow{}).Where("1 = 1").
+				UpdateColumn("epoch", gorm.Expr("MAX(epoch + 1, ?)", int64(feed.NextEpoch(0, s.now()))))
 			if renewed.Error != nil {
 				return renewed.Error
 			}
 			if log != nil && renewed.RowsAffected > 0 {
-				log.WarnContext(ctx, "the database's file is another one than the last time, so it may be a backup: all feeds get new epochs, "+
-					"and clients start over", "feeds", renewed.RowsAffected)
+				log.WarnContext(ctx, "the database's file is another one than the last time, so it may be a backup: "+
+					"all feeds get new epochs, and clients start over", "feeds", renewed.RowsAffected)
 			}
 		}
 		return tx.Clauses(clause.OnConflict{

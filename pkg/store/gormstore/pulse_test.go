@@ -76,13 +76,13 @@ func TestAMuteDatabaseIsLeftAlone(t *testing.T) {
 	if !p.pulse.mute.Load() {
 		t.Fatal("nobody has noticed")
 	}
-	opened := p.Store.write.ConnPool.(*sql.DB).Stats().OpenConnections //nolint:forcetypeassert // ours
+	opened := p.Store.write.ConnPool.(*sql.DB).Stats().OpenConnections
 	for range 1000 {
 		if _, err := p.Append(t.Context(), "a:0", touch); !errors.Is(err, errMute) {
 			t.Fatalf("a write to a mute database: %v", err)
 		}
 	}
-	if n := p.Store.write.ConnPool.(*sql.DB).Stats().OpenConnections; n > opened { //nolint:forcetypeassert // ours
+	if n := p.Store.write.ConnPool.(*sql.DB).Stats().OpenConnections; n > opened {
 		t.Errorf("%d connections more were made", n-opened)
 	}
 	proxy.Heal()

@@ -111,10 +111,10 @@ func (p Place) adapt(path []string, words ...string) error {
 		}
 		text = strings.ReplaceAll(text, pair[0], pair[1])
 	}
-	if err := os.Chmod(p.Folder, 0o755); err != nil { //nolint:gosec // no secret
+	if err := os.Chmod(p.Folder, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(p.Folder, filepath.Base(from)), []byte(text), 0o644) //nolint:gosec // likewise
+	return os.WriteFile(filepath.Join(p.Folder, filepath.Base(from)), []byte(text), 0o644)
 }
 
 // FindNginx finds nginx where scripts/setup.sh looks.

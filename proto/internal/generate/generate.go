@@ -12,7 +12,6 @@ import (
 	"github.com/bufbuild/protocompile/protoutil"
 	"google.golang.org/protobuf/cmd/protoc-gen-go/internal_gengo"
 	"google.golang.org/protobuf/compiler/protogen"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
@@ -72,7 +71,7 @@ func compile(ctx context.Context, folder string, sources []string) (*pluginpb.Co
 	}
 	request := &pluginpb.CodeGeneratorRequest{
 		FileToGenerate: sources,
-		Parameter:      proto.String("paths=source_relative"),
+		Parameter:      new("paths=source_relative"),
 	}
 	for _, f := range compiled {
 		request.ProtoFile = append(request.ProtoFile, protoutil.ProtoFromFileDescriptor(f))

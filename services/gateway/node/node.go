@@ -87,7 +87,8 @@ func (n *Node) makeGateway(context.Context) error {
 	n.gateway, err = gateway.New(gateway.Options{
 		Bus: n.bus, Policies: n.config.Policies(), Auth: n.guard, Logger: n.log,
 		AllowedOrigins: n.config.Origins, TrustedProxies: n.config.TrustedProxies,
-		Metrics: n.telemetry.Registerer(), Tracer: n.traces.Tracer(), Limits: gateway.LimitsOf(n.config.Gateway), Timings: gateway.TimingsOf(n.config.Gateway),
+		Metrics: n.telemetry.Registerer(), Tracer: n.traces.Tracer(),
+		Limits: gateway.LimitsOf(n.config.Gateway), Timings: gateway.TimingsOf(n.config.Gateway),
 	})
 	return err
 }

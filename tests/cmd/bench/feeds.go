@@ -33,7 +33,8 @@ const (
 // feedsSQL makes the feeds, each with one item, as a hundred thousand writes would, in a second.
 var feedsSQL = fmt.Sprintf(`WITH made AS (
 	INSERT INTO feeds (name, namespace, epoch, head, floor, trimmed, items, changed_at)
-	SELECT 'bench:f' || n, 'bench', (extract(epoch FROM now()) - 1577836800)::bigint * 10, 1, 0, 0, 1, extract(epoch FROM now())::bigint * 1000
+	SELECT 'bench:f' || n, 'bench', (extract(epoch FROM now()) - 1577836800)::bigint * 10, 1, 0, 0, 1,
+		extract(epoch FROM now())::bigint * 1000
 	FROM generate_series(0, %d) n RETURNING id, changed_at
 ) INSERT INTO items (feed_id, key, seq, deleted, value, changed_at) SELECT id, 'price', 1, false, '{"n":0}', changed_at FROM made`,
 	feedsConns*feedsPerConn-1)
@@ -91,7 +92,8 @@ func benchFeeds(ctx context.Context, out io.Writer, o options) error {
 		b.rows(out)
 		fmt.Fprintln(out)
 		verdict(out, "last `subscribed`", subscribeTarget, f.subscribing)
-		verdict(out, fmt.Sprintf("Redis stopped → whole again (%d sampled feeds signal, no `degraded` left)", feedsProbes), rebuildTarget, max(f.whole, f.probes))
+		verdict(out, fmt.Sprintf("Redis stopped → whole again (%d sampled feeds signal, no `degraded` left)", feedsProbes),
+			rebuildTarget, max(f.whole, f.probes))
 		fmt.Fprintln(out, `To repeat it: make bench ARGS="-only feeds". The connections are of this machine and share its processors.`)
 		return nil
 	})
@@ -161,7 +163,7 @@ func subscribeMany(conn int) []byte {
 	for n := range feedsPerConn {
 		feeds[manyFeed(conn, n)] = ""
 	}
-	command, _ := json.Marshal(map[string]any{"subscribe": feeds}) // strings alone: it can't fail
+	command, _ := json.Marshal(map[string]map[string]string{"subscribe": feeds}) //nolint:errchkjson // strings always marshal
 	return command
 }
 

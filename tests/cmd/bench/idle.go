@@ -20,7 +20,8 @@ func benchIdle(ctx context.Context, out io.Writer, o options) error {
 			return err
 		}
 		heading(out, "idle", fmt.Sprintf(
-			"Postgres and Redis; one API, one gateway, one worker; %d writes, one at a time, 5 to 20 ms apart; one WebSocket follows", o.writes))
+			"Postgres and Redis; one API, one gateway, one worker; %d writes, one at a time, 5 to 20 ms apart; "+
+				"one WebSocket follows", o.writes))
 		columns(out)
 		r.rows(out)
 		b.rows(out)

@@ -76,7 +76,8 @@ func benchLoad(ctx context.Context, out io.Writer, o options) error {
 				}
 			}
 		}
-		heading(out, "load", fmt.Sprintf("Postgres and Redis; one API, one gateway, one worker; %d clients follow %d feeds and pull; %d writes a second for %s",
+		heading(out, "load", fmt.Sprintf(
+			"Postgres and Redis; one API, one gateway, one worker; %d clients follow %d feeds and pull; %d writes a second for %s",
 			loadClients, loadFeeds, loadRate, loadFor))
 		columns(out)
 		row(out, "write acknowledged → applied, each client", toApplied)
@@ -86,7 +87,8 @@ func benchLoad(ctx context.Context, out io.Writer, o options) error {
 		fmt.Fprintf(out, "\n%d writes (%.0f a second), %d pulls, %d arrivals measured; all %d clients ended with what the server has.\n",
 			len(writes), float64(len(writes)-1)/last.Sub(first).Seconds(), pulls, len(toApplied), len(followers))
 		verdict(out, "write acknowledged → applied p99", appliedTarget, percentile(toApplied, 99))
-		fmt.Fprintln(out, `To repeat it: make bench ARGS="-only load". The clients are on this machine and share its processors. Negative: applied first.`)
+		fmt.Fprintln(out, `To repeat it: make bench ARGS="-only load". The clients are on this machine and share its processors. `+
+			"Negative: applied first.")
 		return nil
 	})
 }

@@ -110,7 +110,7 @@ type service struct {
 func (s *service) url() string { return "http://" + s.addr }
 
 func startService(h testkit.TB, bin string, args ...string) (*service, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // it takes no time
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func (p *platform) baselines() (b baselines, err error) {
 	if b.synced, err = measureSync(p.folder, 200); err != nil {
 		return b, fmt.Errorf("measure the disk: %w", err)
 	}
-	conn, err := net.DialTimeout("tcp4", p.redis.Addr, patience)
+	conn, err := net.DialTimeout("tcp4", p.redis.Addr, patience) //nolint:noctx // it has a timeout
 	if err != nil {
 		return b, err
 	}

@@ -60,7 +60,8 @@ func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
 	c := &Cluster{Postgres: testkit.NewPostgres(tb), Redis: testkit.NewRedis(tb), tb: tb}
 	config := doorbelltest.File(tb, "doorbell.yaml", fmt.Sprintf(
-		"drain_wait: %s\ngateway: {drain_window: 1s}\ntrusted_proxies: [127.0.0.1]\nkeys:\n  - {name: tests, secret: %s, read: ['*'], write: ['*'], drop: ['*']}\n"+
+		"drain_wait: %s\ngateway: {drain_window: 1s}\ntrusted_proxies: [127.0.0.1]\n"+
+			"keys:\n  - {name: tests, secret: %s, read: ['*'], write: ['*'], drop: ['*']}\n"+
 			"default: {public: true}\n%s", DrainWait, Key, o.Config))
 	database := "--database-url=" + c.Postgres.URL
 	redis := map[string]string{}

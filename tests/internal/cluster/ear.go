@@ -43,13 +43,14 @@ type Telling struct {
 func Listen(tb testing.TB, url, feed string) *Ear {
 	tb.Helper()
 	e := &Ear{Feed: feed, done: make(chan struct{})}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(tb.Context())
 	tb.Cleanup(func() {
 		cancel()
 		<-e.done
 	})
 	dialing, dialed := context.WithTimeout(ctx, doorbelltest.Patience)
 	defer dialed()
+	//nolint:bodyclose // Dial closes it
 	conn, res, err := websocket.Dial(dialing, url+"/v1/signals", &websocket.DialOptions{Subprotocols: []string{"doorbell.v1.json"}})
 	if err != nil {
 		close(e.done)

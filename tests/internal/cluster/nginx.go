@@ -103,7 +103,7 @@ func ShippedNginx() string { return filepath.Join(Deployments(), "nginx", "doorb
 
 // Deployments is the folder of what is shipped for running Doorbell.
 func Deployments() string {
-	_, here, _, _ := runtime.Caller(0)
+	_, here, _, _ := runtime.Caller(0) //nolint:dogsled // Caller has more to say
 	return filepath.Join(filepath.Dir(here), "..", "..", "..", "deployments")
 }
 

@@ -104,6 +104,6 @@ func start(name string, prepare func(caches.Place) (caches.Command, error), fold
 
 // Shipped is the path of a file that is shipped: Shipped("nginx", "doorbell-cache.conf").
 func Shipped(path ...string) string {
-	_, here, _, _ := runtime.Caller(0)
+	_, here, _, _ := runtime.Caller(0) //nolint:dogsled // Caller has more to say
 	return filepath.Join(append([]string{filepath.Dir(here), "..", "..", "..", "deployments"}, path...)...)
 }

@@ -42,9 +42,13 @@ func (g *Gate) Load() float64 {
 	return min(float64(g.waiting.Load())/float64(cap(g.slots)*queueFactor), 1)
 }
 
-// Busy is how many calls are under way, Waiting how many wait to be, and Refused how many were refused so far.
-func (g *Gate) Busy() int      { return len(g.slots) }
-func (g *Gate) Waiting() int   { return int(g.waiting.Load()) }
+// Busy is how many calls are under way.
+func (g *Gate) Busy() int { return len(g.slots) }
+
+// Waiting is how many calls wait to be under way.
+func (g *Gate) Waiting() int { return int(g.waiting.Load()) }
+
+// Refused is how many calls were refused so far.
 func (g *Gate) Refused() int64 { return g.refused.Load() }
 
 // enter waits for a place. The result gives it back.

@@ -37,7 +37,8 @@ func ServePage(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the page can't be rendered", http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	w.Header().Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	serve(w, r, "text/html; charset=utf-8", body)
 }

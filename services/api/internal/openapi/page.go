@@ -44,10 +44,10 @@ type pathItem struct {
 
 type operation struct {
 	Tags                             []string
-	OperationID                      string `yaml:"operationId"`
+	OperationID                      string `yaml:"operationId"` //nolint:tagliatelle // OpenAPI's name
 	Summary, Description             string
 	Parameters                       []parameter
-	RequestBody                      *body `yaml:"requestBody"`
+	RequestBody                      *body `yaml:"requestBody"` //nolint:tagliatelle // OpenAPI's name
 	Responses                        ordered[response]
 	Security                         []map[string][]string
 	Method, Path                     string `yaml:"-"`
@@ -211,16 +211,17 @@ func asJSON(n yaml.Node) string {
 			parts = append(parts, asJSON(*child))
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
+	default: // a scalar
+		switch n.Tag {
+		case "!!int", "!!float", "!!bool", "!!null":
+			return n.Value
+		}
+		return quote(n.Value)
 	}
-	switch n.Tag {
-	case "!!int", "!!float", "!!bool", "!!null":
-		return n.Value
-	}
-	return quote(n.Value)
 }
 
 func quote(s string) string {
-	b, _ := json.Marshal(s) // a string always marshals
+	b, _ := json.Marshal(s) //nolint:errchkjson // a string always marshals
 	return string(b)
 }
 
@@ -281,7 +282,7 @@ func (d *document) schemas() ([]shown, error) {
 			Description, Pattern string
 			Required             []string
 			Properties           ordered[yaml.Node]
-			OneOf                []struct{ Const, Description string } `yaml:"oneOf"`
+			OneOf                []struct{ Const, Description string } `yaml:"oneOf"` //nolint:tagliatelle // OpenAPI's name
 		}
 		if err := e.Value.Decode(&s); err != nil {
 			return nil, fmt.Errorf("%s: %w", e.Name, err)

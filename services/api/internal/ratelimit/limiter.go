@@ -108,7 +108,7 @@ func New(o Options) *Limiter {
 		slots = defaultSlots
 	}
 	l.sets = 1
-	for int(l.sets)*shards*ways < slots { //nolint:gosec // small
+	for int(l.sets)*shards*ways < slots {
 		l.sets *= 2
 	}
 	for i := range l.shards {
@@ -138,7 +138,7 @@ func inUnits(one Limit) limit {
 	return limit{
 		cost:   max(int64(math.Round(cost)), 1),
 		burst:  max(int64(math.Round(cost*Full*float64(one.Burst))), 1),
-		report: int32(min(max(one.Burst*Full/reportAt, Full), unsentAtMost)), //nolint:gosec // bounded
+		report: int32(min(max(one.Burst*Full/reportAt, Full), unsentAtMost)),
 	}
 }
 
@@ -217,6 +217,6 @@ func (l *Limiter) Refund(class Class, id uint64, tenths int64) {
 	one := s.find(first, id, class)
 	one.tat -= tenths * limit.cost
 	if l.shared != nil {
-		one.unsent = max(one.unsent-int32(tenths), -unsentAtMost) //nolint:gosec // at most Full
+		one.unsent = max(one.unsent-int32(tenths), -unsentAtMost) // at most Full
 	}
 }

@@ -38,9 +38,10 @@ func refusal(v auth.Verdict, action auth.Action, name feed.Name) error {
 		return nil
 	case auth.Unknown:
 		return errUndecided
+	default:
+		return problem.New(http.StatusForbidden, codeForbidden,
+			fmt.Sprintf("this token does not have the %s scope for the feed %s", action, name))
 	}
-	return problem.New(http.StatusForbidden, codeForbidden,
-		fmt.Sprintf("this token does not have the %s scope for the feed %s", action, name))
 }
 
 // principal is who sent the request.

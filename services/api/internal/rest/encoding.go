@@ -95,6 +95,7 @@ func compress(e encoding, body []byte) []byte {
 		out = bytes.Clone(b.Bytes())
 	case zstandard:
 		out = bytes.Clone(zstdEncoder().EncodeAll(body, make([]byte, 0, len(body)/2)))
+	default: // identity
 	}
 	if len(out) == 0 || len(out) >= len(body) {
 		return nil

@@ -182,7 +182,8 @@ func (s *Server) refuse(c *gin.Context, class ratelimit.Class, after time.Durati
 	}
 	seconds := max(int(math.Ceil(after.Seconds())), 1)
 	p := problem.New(http.StatusTooManyRequests, "too_many_requests", fmt.Sprintf(
-		"too many %s from this client; allowed: %g a second, %d at once; the next in %d s", limit.Name, limit.PerSecond, limit.Burst, seconds))
+		"too many %s from this client; allowed: %g a second, %d at once; the next in %d s",
+		limit.Name, limit.PerSecond, limit.Burst, seconds))
 	p.RetryAfter = seconds
 	window := max(int(math.Ceil(float64(limit.Burst)/limit.PerSecond)), 1)
 	p.Header = http.Header{

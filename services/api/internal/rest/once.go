@@ -60,7 +60,8 @@ func parseIdempotencyKey(values []string) (string, error) {
 	}
 	if !ok {
 		return "", problem.New(http.StatusBadRequest, codeIdempotencyKey, fmt.Sprintf(
-			`Idempotency-Key is not one key; allowed: 1 to %d characters of ASCII without spaces, quotes, commas and backslashes`, maxIdempotencyKey))
+			`Idempotency-Key is not one key; allowed: 1 to %d characters of ASCII without spaces, quotes, commas and backslashes`,
+			maxIdempotencyKey))
 	}
 	return key, nil
 }
@@ -80,7 +81,7 @@ func digest(lists ...[]string) (sum [sha256.Size]byte) {
 
 func writeLength(h hash.Hash, n int) {
 	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(n)) //nolint:gosec // a length
+	binary.BigEndian.PutUint64(b[:], uint64(n))
 	_, _ = h.Write(b[:])
 }
 

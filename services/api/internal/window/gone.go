@@ -38,8 +38,8 @@ func (f *Feed) lastLocked(q store.Query, floor Floor) (Reading, bool) {
 	return Reading{Delta: d, View: v}, true
 }
 
-// restLocked leaves the store alone for a while after it was gone, or too slow. Then it is asked on behalf of those who wait for what it has been
-// told to have: no signal will say that it is well again.
+// restLocked leaves the store alone for a while after it was gone, or too slow. Then it is asked on behalf of those who wait
+// for what it has been told to have: no signal will say that it is well again.
 func (f *Feed) restLocked() {
 	if f.resting {
 		return

@@ -90,6 +90,8 @@ func meets(floor Floor, d feed.Delta, err error) (met, told bool) {
 }
 
 // read is Read without waiting for the floor: fills that began after arrived are news enough.
+//
+//nolint:gocognit // one loop under one lock; each part would have to say anew what it finds locked
 func (f *Feed) read(ctx context.Context, q store.Query, floor Floor, arrived, asked uint64) (Reading, error) {
 	r := Reading{}
 	n := wantOf(q, floor)

@@ -128,7 +128,10 @@ func (r *remote) admin(cmd *cobra.Command, method, path string, asked any) error
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		var p struct{ Code, Detail string }
+		var p struct {
+			Code   string `json:"code"`
+			Detail string `json:"detail"`
+		}
 		_ = json.Unmarshal(text, &p) // what isn't ours has no detail
 		err := fmt.Errorf("%s (%d %s)", printable(p.Detail), resp.StatusCode, printable(p.Code))
 		if resp.StatusCode == http.StatusUnauthorized {

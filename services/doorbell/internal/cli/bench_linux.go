@@ -2,7 +2,7 @@ package cli
 
 import (
 	"errors"
-	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -116,16 +116,17 @@ func saved(r *report.Report, file string, err error) error {
 
 // wrapped lists names for a flag's help, a few to a line.
 func wrapped(names []string) string {
-	text := ""
+	var text strings.Builder
 	for i, name := range names {
 		switch {
 		case i == 0:
 		case i%5 == 0:
-			text += ",\n"
+			text.WriteString(",\n")
 		default:
-			text += ", "
+			text.WriteString(", ")
 		}
-		text += name
+		text.WriteString(name)
 	}
-	return fmt.Sprintf("%s\n", text)
+	text.WriteString("\n")
+	return text.String()
 }

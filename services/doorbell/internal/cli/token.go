@@ -63,7 +63,8 @@ func signer(c config.Config, id string) (jwtauth.Key, error) {
 	if !c.Tokens.Enabled() {
 		key, err := devkey.Read(c.Data)
 		if errors.Is(err, fs.ErrNotExist) {
-			return jwtauth.Key{}, fmt.Errorf("there is no key: neither tokens.keys in the configuration (--config), nor that of dev in %q (--data)", c.Data)
+			return jwtauth.Key{}, fmt.Errorf("there is no key: neither tokens.keys in the configuration (--config), "+
+				"nor that of dev in %q (--data)", c.Data)
 		}
 		if err != nil {
 			return jwtauth.Key{}, err
@@ -82,5 +83,6 @@ func signer(c config.Config, id string) (jwtauth.Key, error) {
 			return key, nil
 		}
 	}
-	return jwtauth.Key{}, errors.New("no key of the configuration can sign: that takes a secret or a private key (and the id, if --key-id is given)")
+	return jwtauth.Key{}, errors.New("no key of the configuration can sign: that takes a secret or a private key " +
+		"(and the id, if --key-id is given)")
 }

@@ -132,7 +132,7 @@ func (f *Listener) look(conn net.Conn) {
 	if !f.note(conn) {
 		return
 	}
-	rw := buffers.Get().(*bufio.ReadWriter)
+	rw := buffers.Get().(*bufio.ReadWriter) //nolint:forcetypeassert // the pool has nothing else
 	rw.Reader.Reset(conn)
 	rw.Writer.Reset(conn)
 	defer func() {
@@ -203,8 +203,9 @@ func handshake(r *bufio.Reader, head []byte, conn net.Conn) *http.Request {
 		return nil
 	}
 	request, err := http.ReadRequest(r)
-	if err != nil || !request.ProtoAtLeast(1, 1) || !plainHost(request.Host) || !plain(request.Header) || request.Header.Get("Upgrade") == "" ||
-		request.ContentLength != 0 || len(request.TransferEncoding) > 0 || request.Header.Get("Expect") != "" {
+	if err != nil || !request.ProtoAtLeast(1, 1) || !plainHost(request.Host) || !plain(request.Header) ||
+		request.Header.Get("Upgrade") == "" || request.Header.Get("Expect") != "" ||
+		request.ContentLength != 0 || len(request.TransferEncoding) > 0 {
 		return nil
 	}
 	request.RemoteAddr = conn.RemoteAddr().String()

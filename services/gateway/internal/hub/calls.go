@@ -82,7 +82,7 @@ func (h *Hub) settleLocked(e *entry) {
 func (h *Hub) lingerLocked(e *entry) {
 	e.idle = h.idle.PushBack(idler{e, time.Now()})
 	if h.idle.Len() > maxIdle {
-		h.leaveLocked(h.idle.Front().Value.(idler).entry)
+		h.leaveLocked(h.idle.Front().Value.(idler).entry) //nolint:forcetypeassert // the list has nothing else
 		h.dispatchLocked()
 	}
 	if h.idleTimer == nil && !h.closed {
@@ -105,7 +105,7 @@ func (h *Hub) sweepIdle() {
 		return
 	}
 	for front := h.idle.Front(); front != nil; front = h.idle.Front() {
-		idle := front.Value.(idler)
+		idle := front.Value.(idler) //nolint:forcetypeassert // likewise
 		if left := h.opt.Linger - time.Since(idle.since); left > 0 {
 			h.idleTimer = time.AfterFunc(left, h.sweepIdle)
 			break

@@ -105,8 +105,9 @@ func (e *ear) one() string {
 		return "changed[" + list + "]"
 	case hub.Liveness:
 		return fmt.Sprintf("alive=%v", ev.Alive)
+	default:
+		return ""
 	}
-	return ""
 }
 
 func (e *ear) expect(want ...string) {

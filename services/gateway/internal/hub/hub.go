@@ -203,13 +203,12 @@ func (f *follower) Alive(alive bool) {
 		return
 	}
 	h.setAliveLocked(alive)
-	level, what := slog.LevelWarn, "the bus is lost; clients poll until it is back"
 	if alive {
-		level, what = slog.LevelInfo, "the bus is back"
-	}
-	h.opt.Logger.Log(h.ctx, level, what, "clients", len(h.clients), "feeds", len(h.feeds))
-	if alive {
+		h.opt.Logger.InfoContext(h.ctx, "the bus is back", "clients", len(h.clients), "feeds", len(h.feeds))
 		h.retryLocked()
+	} else {
+		h.opt.Logger.WarnContext(h.ctx, "the bus is lost; clients poll until it is back",
+			"clients", len(h.clients), "feeds", len(h.feeds))
 	}
 	for _, c := range h.clients {
 		c.setAlive(alive)

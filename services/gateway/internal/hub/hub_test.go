@@ -49,7 +49,7 @@ func TestLinger(t *testing.T) {
 		c.Close()
 		time.Sleep(linger - 1)
 		b.expect()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		b.expect("unfollow a")
 		if s := h.Stats(); s.Feeds != 0 || s.Clients != 0 {
 			t.Errorf("left: %+v", s)
@@ -180,7 +180,7 @@ func TestRefusedFollow(t *testing.T) {
 				if name == "never" {
 					time.Sleep(3*time.Second - 1)
 					c.expect()
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 				}
 				c.expect("x[a=null]")
 				b.set("a", 6) // nobody listens

@@ -48,7 +48,7 @@ const (
 	// maxHeads and maxHeadBytes bound one Changed, so that a client with many feeds gets several frames.
 	maxHeads     = 1000
 	maxHeadBytes = 60 << 10
-	// headBytes is the most that a feed takes beside its name: "":"0k3f9xa-9223372036854775807",
+	// headBytes is the most that a feed takes beside its name: `"":"0k3f9xa-9223372036854775807",`.
 	headBytes = 34
 )
 

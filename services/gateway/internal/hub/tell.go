@@ -25,7 +25,8 @@ func (h *Hub) tellUntil(some []*follow, news *prepared) (done int) {
 			return
 		}
 		p := recover()
-		h.opt.Logger.Error("panic while a client was told of a feed", "panic", fmt.Sprint(p), "feed", string(news.head.Feed), "stack", string(debug.Stack()))
+		h.opt.Logger.Error("panic while a client was told of a feed",
+			"panic", fmt.Sprint(p), "feed", string(news.head.Feed), "stack", string(debug.Stack()))
 		if h.opt.Panicked != nil {
 			h.opt.Panicked()
 		}

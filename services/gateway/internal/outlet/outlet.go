@@ -151,7 +151,7 @@ func (o *Outlet) release() bool {
 
 // pump writes what there is. The write side is taken before, and given back or handed on after.
 func (o *Outlet) pump() {
-	buf := buffers.Get().(*[]byte)
+	buf := buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool has nothing else
 	defer giveBack(buf)
 	for range most {
 		frame := o.frame(buf)
@@ -217,7 +217,7 @@ func (o *Outlet) finish(rest []byte) {
 		o.source.WriteFailed(err)
 		return
 	}
-	buf := buffers.Get().(*[]byte)
+	buf := buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool has nothing else
 	defer giveBack(buf)
 	for {
 		frame := o.frame(buf)
@@ -262,7 +262,7 @@ func (t *trial) write(fd uintptr) bool {
 
 // attempt writes what fits. That nothing does is no error.
 func attempt(raw syscall.RawConn, p []byte) (int, error) {
-	t := trials.Get().(*trial)
+	t := trials.Get().(*trial) //nolint:forcetypeassert // the pool has nothing else
 	defer func() {
 		t.p = nil
 		trials.Put(t)

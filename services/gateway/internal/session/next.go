@@ -47,7 +47,7 @@ func (s *Session) Next(b []byte) []byte {
 		s.greeted = true
 		return s.kind.Encoding.AppendHello(b, s.id.String(), s.opt.PingMillis)
 	}
-	ev := events.Get().(*hub.Event)
+	ev := events.Get().(*hub.Event) //nolint:forcetypeassert // the pool has nothing else
 	defer func() {
 		ev.Tag = nil
 		events.Put(ev)

@@ -45,10 +45,11 @@ func (s *Session) auth(ctx context.Context, cmd wire.Command) error {
 	}
 	if err != nil {
 		s.refuse(cmd.ID, wire.Errorf(wire.Unavailable, "the token can't be weighed right now; the one before still holds"))
-		return nil
+		return nil //nolint:nilerr // the client has been told
 	}
 	if before := s.Principal(); before != nil && before.Subject != principal.Subject {
-		s.refuse(cmd.ID, wire.Errorf(wire.Forbidden, "the token is another subject's; allowed: one of the subject that the connection began with"))
+		s.refuse(cmd.ID, wire.Errorf(wire.Forbidden,
+			"the token is another subject's; allowed: one of the subject that the connection began with"))
 		return nil
 	}
 	if err := s.adopt(principal); err != nil {

@@ -29,9 +29,9 @@ const (
 // comment is a line that clients ignore.
 const comment = ":\n\n"
 
-// retryMin and retryMax bound how long a browser is told to wait before it connects again. It uses the same time again and again,
+// minRetry and maxRetry bound how long a browser is told to wait before it connects again. It uses the same time again and again,
 // so everybody gets one of their own.
-const retryMin, retryMax = time.Second, 5 * time.Second
+const minRetry, maxRetry = time.Second, 5 * time.Second
 
 // answered is a link's way to say the head of an answer: it appends to b what comes before the body, or says it otherwise.
 type answered func(b []byte, status int, header http.Header) []byte
@@ -75,7 +75,7 @@ func (c *Conn) begun(b []byte, answer answered) []byte {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Accel-Buffering", "no") // nginx hands on each event at once, however it is set up
 	b = answer(b, http.StatusOK, h)
-	retry := retryMin + time.Duration(rand.Float64()*float64(retryMax-retryMin))
+	retry := minRetry + time.Duration(rand.Float64()*float64(maxRetry-minRetry))
 	return fmt.Appendf(b, "retry: %d\n\n", retry.Milliseconds())
 }
 

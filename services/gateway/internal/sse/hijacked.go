@@ -28,7 +28,7 @@ func Answer(w http.ResponseWriter, r *http.Request, header http.Header, opt *Opt
 	_ = conn.SetDeadline(time.Time{}) // the server's
 	limitSilence(conn, opt.Outlet.Stall)
 	h := &hijacked{conn: conn}
-	h.Conn.init(opt, h, header)
+	h.init(opt, h, header)
 	h.out.Init(conn, opt.Shards.Pick(), h, &opt.Outlet)
 	return &h.Conn, nil
 }

@@ -1,7 +1,6 @@
 package sse
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,7 +30,7 @@ func limited(t *testing.T, encrypted bool) {
 	defer turning.Close()
 	ended := make(chan struct{})
 	opt := &Options{
-		Logger: slog.New(slog.DiscardHandler), Context: context.Background(), Wheel: turning, Shards: pool,
+		Logger: slog.New(slog.DiscardHandler), Context: t.Context(), Wheel: turning, Shards: pool,
 		Outlet: outlet.Options{Stall: 40 * time.Second}, CommentEvery: 25 * time.Second, CloseWait: time.Second,
 		Ended: func(*Conn, wire.Close) { close(ended) },
 	}

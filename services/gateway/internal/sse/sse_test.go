@@ -88,7 +88,7 @@ func connect(t *testing.T, d Dialogue) *listener {
 	turning, pool := wheel.New(250*time.Millisecond), shard.New(1)
 	l := &listener{t: t, done: make(chan wire.Close, 1)}
 	opt := &Options{
-		Logger: slog.New(slog.DiscardHandler), Context: context.Background(), Wheel: turning, Shards: pool,
+		Logger: slog.New(slog.DiscardHandler), Context: t.Context(), Wheel: turning, Shards: pool,
 		Outlet: outlet.Options{Stall: 40 * time.Second}, CommentEvery: 25 * time.Second, CloseWait: 5 * time.Second,
 		Ended: func(_ *Conn, reason wire.Close) { l.done <- reason },
 	}
@@ -124,7 +124,7 @@ func (l *listener) head() {
 	if line := l.line(); line != "HTTP/1.1 200 OK" {
 		l.t.Fatalf("it begins with %q", line)
 	}
-	for l.line() != "" {
+	for l.line() != "" { //nolint:revive // what it says is tested elsewhere
 	}
 	if line := l.line(); !strings.HasPrefix(line, "retry: ") {
 		l.t.Fatalf("the body begins with %q", line)

@@ -2,6 +2,7 @@ package sse
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"os"
 	"sync"
@@ -41,7 +42,7 @@ func stream(w http.ResponseWriter, r *http.Request, header http.Header, opt *Opt
 		w: w, control: http.NewResponseController(w), gone: r.Context(), from: r.RemoteAddr,
 		shard: opt.Shards.Pick(), wake: make(chan struct{}, 1),
 	}
-	s.Conn.init(opt, s, header)
+	s.init(opt, s, header)
 	_ = s.control.SetReadDeadline(time.Time{}) // the server's
 	return &s.Conn
 }
@@ -86,9 +87,7 @@ func (s *streamed) run(feeds []feed.Name) {
 }
 
 func (s *streamed) answer(b []byte, status int, header http.Header) []byte {
-	for name, values := range header {
-		s.w.Header()[name] = values
-	}
+	maps.Copy(s.w.Header(), header)
 	s.w.WriteHeader(status)
 	return b
 }

@@ -3,7 +3,6 @@
 package strangers
 
 import (
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -81,7 +80,8 @@ func (l *Log) minute() {
 		l.times[origin] = 0
 	}
 	if l.others > 0 {
-		l.log.Warn(fmt.Sprintf("origins refused beside %d others", most), "times", l.others, "within", every)
+		l.log.Warn("origins refused beside those that are counted one by one",
+			"counted", most, "times", l.others, "within", every)
 	}
 	l.others = 0
 	if l.timer = nil; len(l.times) > 0 {

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -102,7 +103,7 @@ func TestParseBinaryRefuses(t *testing.T) {
 		"too many feeds":          {id + string(marshal(t, unsubscribe(many...))), "too_many_feeds", []string{"1000"}},
 	} {
 		cmd, err := wire.Proto.Parse([]byte(c.message), true)
-		e, ok := err.(*wire.Error)
+		e, ok := errors.AsType[*wire.Error](err)
 		if !ok || e.Code != c.code {
 			t.Errorf("%s: %+v, %v", name, cmd, err)
 			continue
@@ -137,7 +138,7 @@ func FuzzParseBinary(f *testing.F) {
 	f.Fuzz(func(t *testing.T, message []byte) {
 		cmd, err := wire.ParseBinary(message)
 		if err != nil {
-			e, ok := err.(*wire.Error)
+			e, ok := errors.AsType[*wire.Error](err)
 			if !ok || e.Code == "" || e.Detail == "" || len(e.Detail) > 600 || !utf8.ValidString(e.Detail) {
 				t.Fatalf("error %#v", err)
 			}

@@ -1,8 +1,8 @@
 // Package wire is how commands and messages look in the subprotocols, doorbell.v1.json and doorbell.v1.proto: what clients may
 // send, what they are told when they send something else, and the close codes of the socket.
 //
-//	client ── text ────▶ Parse ────────▶ Command            JSON.Append… ───▶ text ────▶ client
-//	client ── binary ──▶ ParseBinary ──▶ Command            Proto.Append… ──▶ binary ──▶ client
+//	text    client ──▶ Parse ────────▶ Command            JSON.Append… ───▶ client
+//	binary  client ──▶ ParseBinary ──▶ Command            Proto.Append… ──▶ client
 //
 // A signal of one feed is {"changed":{"prices:BTC-KRW":"0k3f9xa-1044"}}: 45 bytes, and 2 of WebSocket. In binary it is the
 // feed's number and the seq: 7 and 2.

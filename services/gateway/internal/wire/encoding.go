@@ -7,6 +7,8 @@ import (
 
 // Encoding is how commands and messages look in one subprotocol. Each Append method appends one whole message to b. An id is
 // that of the [Command] that is answered; nil: none. Encodings are static, and compared by identity.
+//
+//nolint:interfacebloat // a method for each message of the protocol
 type Encoding interface {
 	// Parse reads a command from a frame, binary or text. The error is an [*Error]; the command then has its ID, if that
 	// could be read, and nothing else. Nothing in the command refers to message.

@@ -123,7 +123,7 @@ func (p *parser) message() error {
 func (p *parser) end() error {
 	at := p.dec.InputOffset()
 	switch _, err := p.dec.ReadToken(); {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil
 	case err != nil:
 		return err
@@ -152,8 +152,9 @@ func (p *parser) member(name string) error {
 		return p.unsubscribe()
 	case Auth:
 		return p.auth()
+	default:
+		return p.ping()
 	}
-	return p.ping()
 }
 
 func (p *parser) id() error {
@@ -222,12 +223,13 @@ func (p *parser) cursor() error {
 			}
 		}
 		return nil
+	default:
+		if err := p.dec.SkipValue(); err != nil {
+			return err
+		}
+		p.fail(Errorf(BadCommand, `a cursor is %s; allowed: a cursor's text, "" or null`, kindName(kind)))
+		return nil
 	}
-	if err := p.dec.SkipValue(); err != nil {
-		return err
-	}
-	p.fail(Errorf(BadCommand, `a cursor is %s; allowed: a cursor's text, "" or null`, kindName(kind)))
-	return nil
 }
 
 func (p *parser) unsubscribe() error {
@@ -328,6 +330,7 @@ func kindName(kind jsontext.Kind) string {
 		return "an array"
 	case '{':
 		return "an object"
+	default:
+		return "malformed"
 	}
-	return "malformed"
 }

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("an id of %d bytes", len(cmd.ID))
 		}
 		if err != nil {
-			e, ok := err.(*wire.Error)
+			e, ok := errors.AsType[*wire.Error](err)
 			if !ok || e.Code == "" || e.Detail == "" || len(e.Detail) > 600 || !utf8.ValidString(e.Detail) {
 				t.Fatalf("error %#v", err)
 			}

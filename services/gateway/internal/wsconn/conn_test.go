@@ -32,7 +32,7 @@ func TestWokenBeforeItStarts(t *testing.T) {
 			c.Start(&script{next: once("hello")})
 		})
 		p.expect(text, "hello")
-		_ = p.Conn.Close()
+		_ = p.Close()
 		<-p.done
 	})
 }
@@ -42,7 +42,7 @@ func TestPongsKeepAlive(t *testing.T) {
 		p := connect(t, &script{})
 		pings := p.drain(true)
 		time.Sleep(time.Hour)
-		_ = p.Conn.Close()
+		_ = p.Close()
 		<-p.done
 		at := <-pings
 		var last time.Duration
@@ -70,7 +70,7 @@ func TestMessagesKeepAliveToo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_ = p.Conn.Close()
+		_ = p.Close()
 		<-p.done
 	})
 }
@@ -148,7 +148,7 @@ func TestSlowSocket(t *testing.T) {
 		}
 		pings := p.drain(true)
 		time.Sleep(time.Minute)
-		_ = p.Conn.Close()
+		_ = p.Close()
 		<-p.done
 		if at := <-pings; len(at) == 0 || at[0] > time.Second {
 			t.Errorf("the ping that was due for long came at %v", at)
@@ -232,7 +232,7 @@ func TestBackPressure(t *testing.T) {
 		if received != 300 {
 			t.Errorf("%d received once there was room", received)
 		}
-		_ = p.Conn.Close()
+		_ = p.Close()
 		<-p.done
 		<-pings
 	})

@@ -66,7 +66,7 @@ func TestPieces(t *testing.T) {
 					t.Errorf("received %.20q…, %d bytes", got, len(got))
 				}
 			}
-			_ = p.Conn.Close()
+			_ = p.Close()
 			<-p.done
 		})
 	})

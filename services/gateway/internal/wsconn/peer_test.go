@@ -127,7 +127,7 @@ func prepare(t *testing.T, start func(*Conn)) *peer {
 	turning, pool := wheel.New(250*time.Millisecond), shard.New(1)
 	p := &peer{t: t, done: make(chan wire.Close, 1)}
 	opt := &Options{
-		Logger: slog.New(slog.DiscardHandler), Context: context.Background(), Wheel: turning, Shards: pool,
+		Logger: slog.New(slog.DiscardHandler), Context: t.Context(), Wheel: turning, Shards: pool,
 		Subprotocols: []Subprotocol{{Name: "test"}},
 		Outlet:       outlet.Options{Stall: 40 * time.Second}, Counts: new(Counts), MaxFrame: 1000, PingEvery: 25 * time.Second, PongWait: 10 * time.Second,
 		MessageWait: 30 * time.Second, CloseWait: 5 * time.Second,

@@ -58,7 +58,7 @@ func (c *Conn) read() {
 // receive hands one message to the dialogue, and has the next one read.
 func (c *Conn) receive(binary bool, r io.Reader) {
 	c.guarded(func() {
-		buf := messages.Get().(*bytes.Buffer)
+		buf := messages.Get().(*bytes.Buffer) //nolint:forcetypeassert // the pool has nothing else
 		buf.Reset()
 		defer func() {
 			if buf.Cap() <= keepBuffer {

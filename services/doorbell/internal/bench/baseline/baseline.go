@@ -6,6 +6,7 @@ package baseline
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,7 +54,7 @@ func Run(in io.Reader) error {
 		_, _ = io.Copy(io.Discard, io.MultiReader(lines.Buffered(), in)) // whatever ends it
 		_ = server.Close()
 	}()
-	if err := server.ListenAndServe(); err != nil && err != http.ErrServerClosed { //nolint:errorlint // that very value
+	if err := server.ListenAndServe(); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ package crowd
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -78,11 +79,11 @@ func (k *conn) request(s *Spec) []byte {
 
 // subscribe is the command, from where the connection is.
 func (k *conn) subscribe(s *Spec) []byte {
-	command := `{"subscribe":{"` + k.feed(s) + `":"` + k.head.String() + `"`
+	command := fmt.Appendf(nil, `{"subscribe":{"%s":"%s"`, k.feed(s), k.head)
 	for _, feed := range s.Also {
-		command += `,"` + feed + `":""`
+		command = fmt.Appendf(command, `,"%s":""`, feed)
 	}
-	return wire.AppendFrame(nil, wire.Text, []byte(command+"}}"))
+	return wire.AppendFrame(nil, wire.Text, append(command, "}}"...))
 }
 
 func (k *conn) read(b []byte) (int, error) {

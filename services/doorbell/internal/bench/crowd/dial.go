@@ -14,8 +14,8 @@ import (
 const (
 	// giveUp is how often in a row a connection may fail before it is given up.
 	giveUp = 8
-	// backoffMin and backoffMax bound the waits before reconnects, which have full jitter: as the protocol asks of clients.
-	backoffMin, backoffMax = 500 * time.Millisecond, 30 * time.Second
+	// minBackoff and maxBackoff bound the waits before reconnects, which have full jitter: as the protocol asks of clients.
+	minBackoff, maxBackoff = 500 * time.Millisecond, 30 * time.Second
 	// problems is how many are remembered in words.
 	problems = 5
 )
@@ -151,7 +151,7 @@ func (c *Crowd) comeBack(k *conn, wait time.Duration) {
 
 // backoff is a random wait after so many failures in a row.
 func backoff(fails int) time.Duration {
-	return rand.N(min(backoffMin<<min(fails, 10), backoffMax))
+	return rand.N(min(minBackoff<<min(fails, 10), maxBackoff))
 }
 
 func (c *Crowd) problem(err error) {

@@ -34,7 +34,7 @@ type timer struct {
 	do  func()
 }
 
-type timers []timer
+type timers []timer //nolint:recvcheck // Push and Pop alone change the slice's length
 
 func (t timers) Len() int           { return len(t) }
 func (t timers) Less(i, j int) bool { return t[i].due < t[j].due }

@@ -263,7 +263,7 @@ func (c *client) happened(l *line, e epoll.Event) error {
 	}
 	now := epoll.Now()
 	all := buf[:have+n]
-	used := 0
+	var used int
 	if l == &c.socket {
 		c.h.signalBytes += n
 		used, err = c.h.signals(c, all)

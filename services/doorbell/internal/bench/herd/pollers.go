@@ -119,20 +119,10 @@ func (b *bench) pollers(ctx context.Context, s *report.Section, t testkit.TB) er
 	if err != nil {
 		return d.Explain(err)
 	}
-	last := writes[len(writes)-1].cursor
 	for _, k := range kinds("") {
-		right := 0
-		var stale []int64
-		for _, p := range clients[k.name] {
-			if err := p.until(ctx, last, failed); err != nil {
-				return d.Explain(err)
-			}
-			p.mu.Lock()
-			if p.at.Covers(last) && difference(p.state.items(), truth) == "" {
-				right++
-			}
-			stale = append(stale, staleness(p.steps, writes)...)
-			p.mu.Unlock()
+		right, stale, err := outcome(ctx, clients[k.name], writes, truth, failed)
+		if err != nil {
+			return d.Explain(err)
 		}
 		for _, percent := range []float64{50, 99} {
 			s.Set(k.name, fmt.Sprintf("commit → applied, p%.0f", percent), "s", float64(report.Percentile(stale, percent))/1e9)
@@ -145,6 +135,26 @@ func (b *bench) pollers(ctx context.Context, s *report.Section, t testkit.TB) er
 	}
 	s.Notef("%d changes, %s apart on average; %d clients of each kind, all at the API itself", len(writes), between, each)
 	return nil
+}
+
+// outcome waits until all of ps have the last of writes, and is how many of them then have what is true, and how long after
+// each write they had it, in ns.
+func outcome(
+	ctx context.Context, ps []*poller, writes []written, truth map[string]change, failed <-chan error,
+) (right int, stale []int64, err error) {
+	last := writes[len(writes)-1].cursor
+	for _, p := range ps {
+		if err := p.until(ctx, last, failed); err != nil {
+			return 0, nil, err
+		}
+		p.mu.Lock()
+		if p.at.Covers(last) && difference(p.state.items(), truth) == "" {
+			right++
+		}
+		stale = append(stale, staleness(p.steps, writes)...)
+		p.mu.Unlock()
+	}
+	return right, stale, nil
 }
 
 func newPoller(api string, n int) *poller {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/doorbell-sync/doorbell/services/doorbell/internal/bench/wire"
 )
@@ -81,8 +82,8 @@ func (s *state) items() map[string]change {
 		}
 	}
 	items := map[string]change{}
-	for i := len(answers) - 1; i >= 0; i-- {
-		for _, changes := range [][]change{answers[i].Items, answers[i].Delta} {
+	for _, a := range slices.Backward(answers) {
+		for _, changes := range [][]change{a.Items, a.Delta} {
 			for _, c := range changes {
 				if c.Deleted {
 					delete(items, c.Key)

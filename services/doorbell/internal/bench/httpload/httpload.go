@@ -73,16 +73,8 @@ func Run(ctx context.Context, l Load) (Result, error) {
 			epoll.Close(fd)
 		}
 	}()
-	for n := range l.Conns {
-		// Each from an address of its own: they stand for clients of whom limits are asked one by one.
-		fd, err := epoll.Dial(target, netip.AddrFrom4([4]byte{127, 200, byte(n >> 8), byte(n%250 + 1)}), 0)
-		if err != nil {
-			return Result{}, err
-		}
-		conns[fd] = &conn{fd: fd}
-		if err := poller.Add(fd, false, true); err != nil {
-			return Result{}, err
-		}
+	if err := dial(poller, conns, target, l.Conns); err != nil {
+		return Result{}, err
 	}
 	request := []byte("GET " + l.Path + " HTTP/1.1\r\nHost: " + l.Target + "\r\n" + l.Fields + "\r\n")
 	r := Result{Wrong: map[int]int{}, Latencies: make([]time.Duration, 0, 1<<18)}
@@ -117,6 +109,22 @@ func Run(ctx context.Context, l Load) (Result, error) {
 			return r, nil
 		}
 	}
+}
+
+// dial adds so many connections to conns, by their descriptors, and has poller tell when they are there.
+func dial(poller *epoll.Poller, conns map[int]*conn, target netip.AddrPort, many int) error {
+	for n := range many {
+		// Each from an address of its own: they stand for clients of whom limits are asked one by one.
+		fd, err := epoll.Dial(target, netip.AddrFrom4([4]byte{127, 200, byte(n >> 8), byte(n%250 + 1)}), 0)
+		if err != nil {
+			return err
+		}
+		conns[fd] = &conn{fd: fd}
+		if err := poller.Add(fd, false, true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // read takes what has come, and tells whether that makes an answer.

@@ -86,7 +86,7 @@ func (b *bench) checkOwn(ctx context.Context, s *report.Section, at target, f *f
 		return err
 	}
 	copy(last, again)
-	missing := 0
+	var missing int
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		a, err := f.Do(ctx, crowd.Command{Op: crowd.Heads})
 		if err != nil {

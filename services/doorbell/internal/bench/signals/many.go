@@ -222,9 +222,9 @@ func (b *bench) churn(ctx context.Context, s *report.Section, at target) error {
 	if _, err := f.Do(ctx, crowd.Command{Op: crowd.Churn}); err != nil {
 		return err
 	}
-	text := ""
+	var text []byte
 	for _, sample := range samples {
-		text += fmt.Sprintf(" %.1f", sample)
+		text = fmt.Appendf(text, " %.1f", sample)
 	}
 	s.Set(at.name(), "connections replaced a second", "", float64(rate))
 	s.Notef("resident memory in MiB, every %s:%s", every.Round(time.Second), text)

@@ -49,7 +49,7 @@ func NewOrigin(t testkit.TB, api *Server, addr string) (*Origin, error) {
 		}
 		proxy.ServeHTTP(w, r)
 	})}
-	listener, err := net.Listen("tcp4", addr)
+	listener, err := net.Listen("tcp4", addr) //nolint:noctx // it takes no time
 	if err != nil {
 		return nil, err
 	}

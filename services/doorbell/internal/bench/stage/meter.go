@@ -60,7 +60,7 @@ func children(pid int) ([]int, error) {
 		return nil, fmt.Errorf("children: %w", err)
 	}
 	var found []int
-	for _, text := range strings.Fields(string(b)) {
+	for text := range strings.FieldsSeq(string(b)) {
 		child, err := strconv.Atoi(text)
 		if err != nil {
 			return nil, fmt.Errorf("children: %w", err)

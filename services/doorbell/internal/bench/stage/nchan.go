@@ -128,7 +128,7 @@ func (s *Server) waitPort() error {
 		if !s.Running() {
 			return fmt.Errorf("the %s has ended: %s", s.Role, s.log)
 		}
-		conn, err := net.DialTimeout("tcp4", s.Addr, time.Second) //nolint:gosec // a server of our own
+		conn, err := net.DialTimeout("tcp4", s.Addr, time.Second) //nolint:noctx // it has a timeout
 		if err == nil {
 			return conn.Close()
 		}

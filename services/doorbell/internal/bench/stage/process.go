@@ -43,7 +43,7 @@ func launch(t testkit.TB, role, addr string, ended syscall.Signal, program strin
 // launchReading is launch with a standard input; nil: none.
 func launchReading(t testkit.TB, in *os.File, role, addr string, ended syscall.Signal, program string, args ...string) (*Server, error) {
 	s := &Server{Role: role, Addr: addr, log: new(tail), done: make(chan struct{})}
-	s.cmd = exec.Command(program, args...) //nolint:noctx,gosec // Stop ends it, and it is the bench who says what is run
+	s.cmd = exec.Command(program, args...) //nolint:noctx // Stop ends it
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "DOORBELL_") { // what somebody has set is no part of a measurement
 			s.cmd.Env = append(s.cmd.Env, pair)

@@ -16,7 +16,7 @@ func TestCPUCountsWhatIsSpent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); time.Since(began) < 30*time.Millisecond; { // busy
+	for began := time.Now(); time.Since(began) < 30*time.Millisecond; { //nolint:revive // being busy is the point
 	}
 	after, err := CPU(self)
 	if err != nil || after <= before || after > before+time.Minute {

@@ -60,11 +60,11 @@ func HeadOf(b []byte, feed string) (Cursor, bool) {
 	if !ok {
 		return Cursor{}, false
 	}
-	end := bytes.IndexByte(rest, '"')
-	if end < 0 {
+	text, _, ok := bytes.Cut(rest, []byte{'"'})
+	if !ok {
 		return Cursor{}, false
 	}
-	return ParseCursor(rest[:end])
+	return ParseCursor(text)
 }
 
 // firstHead reads the cursor of `"feed":"cursor"`; names and cursors have nothing that JSON would escape.
