@@ -83,8 +83,8 @@ export const createTabs = (name: string | false, events: TabsEvents, signal: Abo
     })
   }
   const post = (m: TabMessage, to?: number) => {
-    if (signal.aborted) return
-    channel?.postMessage({ ...m, id, to })
+    if (!channel || signal.aborted) return
+    channel.postMessage({ ...m, id, to })
     if (m.k === 'want' && !asked) {
       asked = true
       answer(() => elect(true), Bound.answerWithin)
@@ -107,14 +107,18 @@ export const createTabs = (name: string | false, events: TabsEvents, signal: Abo
   }
 
   if (name !== false && locks && globalThis.BroadcastChannel) {
-    channel = new BroadcastChannel(nameOf(''))
-    channel.onmessage = ({ data }) => take(data)
     const seen = () => (hiddenAt = hidden() ? now() : 0)
     seen()
     listenTo('visibilitychange', seen, signal)
-    // A lock of this tab's own: the leader waits for it, and has it when the tab is gone.
-    locks.request(nameOf(id), () => new Promise((resolve) => signal.addEventListener('abort', resolve))).catch(() => 0)
-    elect()
+    // A lock of this tab's own: the leader waits for it, and has it when the tab is gone. So nobody may hear of the tab before it
+    // has its lock: it would be taken for gone at once, and nothing more be told to it.
+    locks.request(nameOf(id), { signal }, () => {
+      channel = new BroadcastChannel(nameOf(''))
+      channel.onmessage = ({ data }) => take(data)
+      elect()
+      events.follow()
+      return new Promise((resolve) => signal.addEventListener('abort', resolve))
+    }).catch(() => 0)
   } else {
     leads = true
     queueMicrotask(() => signal.aborted || events.lead())

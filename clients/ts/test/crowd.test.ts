@@ -321,6 +321,7 @@ describe('who is behind', () => {
     open('t1')
     const { feed } = await follow({ tabs: 'app' })
     open('t2')
+    vi.mocked(Math.random).mockReturnValueOnce(0.6) // tabs are told apart by it
     const other = connect({ tabs: 'app' }).feed('a')
     other.subscribe(() => {})
     await pass(100)

@@ -55,6 +55,23 @@ describe('tabs', () => {
     expect(server.requests.length).toBe(before)
   })
 
+  it('one whose own lock comes late is not taken for gone', async () => {
+    server.write('b', { key: 'x', value: 1 })
+    const leads = open('t1', 'a')
+    await pass(200)
+    const locks = browser.locks('t2')
+    const request = locks.request.bind(locks) as any
+    locks.request = ((name: string, ...rest: any[]) =>
+      name.endsWith(':') ? request(name, ...rest) : new Promise((r) => setTimeout(() => r(request(name, ...rest)), 500))) as any
+    vi.spyOn(browser, 'locks').mockReturnValue(locks)
+    const late = open('t2', 'b')
+    await pass(2_500)
+    expect(leads.db.leads).toBe(true)
+    server.write('b', { key: 'x', value: 2 })
+    await pass(500)
+    expectSame(late.db.feed('b').items, 'b')
+  })
+
   it('the one that leads follows what others want, and stops when they are gone', async () => {
     server.write('b', { key: 'x', value: 1 })
     open('t1', 'a')
